@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The forms of what goes over Redis. JSON, UTF-8; fields are only ever added.
+
+Each message is a whole state with a key, never an increment. ``seq`` counts up by one per channel
+and publisher, ``epoch`` is the publisher's start: a reader that sees a hole or another epoch has
+missed something and reads the database again.
+"""
+
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from linkora.decimals import plain
+from linkora.errors import CorruptMessage
+from linkora.market import Candle, Level, OrderBook
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A message's place in its channel: number and publisher."""
+
+    seq: int
+    epoch: int
+
+
+class CandleMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One one-minute candle on ``candles:all`` and ``candles:{symbol}``."""
+
+    symbol: str
+    timestamp: int
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    quote_volume: str
+    trades: int
+    taker_buy_volume: str
+    taker_buy_quote_volume: str
+    close_time: int
+    is_closed: bool
+    revision: int
+    seq: int
+    epoch: int
+
+
+class LevelMessage(msgspec.Struct, frozen=True):
+    """One level of a book: price and quantity as plain strings."""
+
+    price: str
+    quantity: str
+
+
+class OrderBookMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One order book on ``orderbook:all`` and ``orderbook:{symbol}``."""
+
+    symbol: str
+    timestamp: int
+    last_update_id: int
+    bids: list[LevelMessage]
+    asks: list[LevelMessage]
+    seq: int
+    epoch: int
+
+
+M = TypeVar("M")
+_encoder = msgspec.json.Encoder()
+_candle_decoder = msgspec.json.Decoder(CandleMessage)
+_book_decoder = msgspec.json.Decoder(OrderBookMessage)
+
+
+def encode_candle(candle: Candle, position: Position) -> bytes:
+    """Return the message that tells ``candle``."""
+    return _encoder.encode(
+        CandleMessage(
+            symbol=candle.symbol,
+            timestamp=candle.open_time_ms,
+            open=plain(candle.open),
+            high=plain(candle.high),
+            low=plain(candle.low),
+            close=plain(candle.close),
+            volume=plain(candle.volume),
+            quote_volume=plain(candle.quote_volume),
+            trades=candle.trades,
+            taker_buy_volume=plain(candle.taker_buy_volume),
+            taker_buy_quote_volume=plain(candle.taker_buy_quote_volume),
+            close_time=candle.close_time_ms,
+            is_closed=candle.is_closed,
+            revision=candle.revision,
+            seq=position.seq,
+            epoch=position.epoch,
+        )
+    )
+
+
+def decode_candle(payload: bytes) -> tuple[Candle, Position]:
+    """Return the candle of a message and its place in the channel.
+
+    Raises:
+        CorruptMessage: If ``payload`` is not a candle message.
+    """
+    message = _decode(_candle_decoder, payload)
+    try:
+        candle = Candle(
+            symbol=message.symbol,
+            open_time_ms=message.timestamp,
+            close_time_ms=message.close_time,
+            open=Decimal(message.open),
+            high=Decimal(message.high),
+            low=Decimal(message.low),
+            close=Decimal(message.close),
+            volume=Decimal(message.volume),
+            quote_volume=Decimal(message.quote_volume),
+            trades=message.trades,
+            taker_buy_volume=Decimal(message.taker_buy_volume),
+            taker_buy_quote_volume=Decimal(message.taker_buy_quote_volume),
+            is_closed=message.is_closed,
+            revision=message.revision,
+        )
+    except ArithmeticError as error:
+        raise CorruptMessage(f"not a number in {payload[:200]!r}") from error
+    return candle, Position(message.seq, message.epoch)
+
+
+def encode_order_book(book: OrderBook, position: Position) -> bytes:
+    """Return the message that tells ``book``."""
+    return _encoder.encode(
+        OrderBookMessage(
+            symbol=book.symbol,
+            timestamp=book.timestamp_ms,
+            last_update_id=book.last_update_id,
+            bids=level_messages(book.bids),
+            asks=level_messages(book.asks),
+            seq=position.seq,
+            epoch=position.epoch,
+        )
+    )
+
+
+def decode_order_book(payload: bytes) -> tuple[OrderBook, Position]:
+    """Return the order book of a message and its place in the channel.
+
+    Raises:
+        CorruptMessage: If ``payload`` is not an order book message.
+    """
+    message = _decode(_book_decoder, payload)
+    try:
+        book = OrderBook(
+            symbol=message.symbol,
+            timestamp_ms=message.timestamp,
+            last_update_id=message.last_update_id,
+            bids=tuple(Level(Decimal(x.price), Decimal(x.quantity)) for x in message.bids),
+            asks=tuple(Level(Decimal(x.price), Decimal(x.quantity)) for x in message.asks),
+        )
+    except ArithmeticError as error:
+        raise CorruptMessage(f"not a number in {payload[:200]!r}") from error
+    return book, Position(message.seq, message.epoch)
+
+
+def level_messages(levels: tuple[Level, ...]) -> list[LevelMessage]:
+    """Return the levels in their wire form, order kept."""
+    return [LevelMessage(plain(level.price), plain(level.quantity)) for level in levels]
+
+
+def _decode(decoder: msgspec.json.Decoder[M], payload: bytes) -> M:
+    try:
+        return decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise CorruptMessage(f"{error}: {payload[:200]!r}") from error

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""Settings from the environment: the only place that reads it.
+
+A wrong value stops the process at once and says the name, the value and what is allowed.
+"""
+
+import sys
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+
+EXIT_WRONG_SETTING = 2
+
+
+class Section(BaseSettings):
+    """Base of every group of settings: names in any case, empty values mean the default."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, case_sensitive=False, extra="ignore", frozen=True
+    )
+
+
+class DatabaseSettings(Section):
+    """Where PostgreSQL is, from ``DB_HOST``, ``DB_PORT``, ``DB_NAME``, ``DB_USER``, …."""
+
+    model_config = SettingsConfigDict(env_prefix="DB_")
+
+    host: str = "127.0.0.1"
+    port: Port = 5432
+    name: str = "linkora"
+    user: str = "linkora"
+    password: SecretStr = SecretStr("")
+    pool_size: int = Field(default=10, ge=1, le=200)
+    command_timeout_s: Seconds = 60.0
+
+
+class RedisSettings(Section):
+    """Where Redis is, from ``REDIS_HOST``, ``REDIS_PORT`` and, optionally, ``REDIS_PASSWORD``."""
+
+    model_config = SettingsConfigDict(env_prefix="REDIS_")
+
+    host: str = "127.0.0.1"
+    port: Port = 6379
+    username: str | None = None
+    password: SecretStr | None = None
+
+
+class ServiceSettings(Section):
+    """What every service reads."""
+
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    log_level: LogLevel = "INFO"
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(settings: type[S]) -> S:
+    """Return the settings that the environment gives; a wrong one ends the process.
+
+    Raises:
+        SystemExit: With code 2, after a line per wrong value on standard error.
+    """
+    try:
+        return settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            prefix = _env_prefix(error.title, settings)
+            name = (prefix + "_".join(str(part) for part in problem["loc"])).upper()
+            shown = "" if _is_secret(name) else f"={problem['input']!r}"
+            sys.stderr.write(f"wrong setting {name}{shown}: {problem['msg']}\n")
+        raise SystemExit(EXIT_WRONG_SETTING) from None
+
+
+def _env_prefix(title: str, settings: type[BaseSettings]) -> str:
+    """Return the prefix of the section that failed; nested sections raise under their own name."""
+    sections = [settings, *_subclasses(Section)]
+    return next((s.model_config.get("env_prefix", "") for s in sections if s.__name__ == title), "")
+
+
+def _subclasses(parent: type[BaseSettings]) -> list[type[BaseSettings]]:
+    found: list[type[BaseSettings]] = []
+    for child in parent.__subclasses__():
+        found += [child, *_subclasses(child)]
+    return found
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name for word in ("PASSWORD", "SECRET", "TOKEN", "KEY"))
