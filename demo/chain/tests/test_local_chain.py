@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+import asyncio
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+from localchain.artifacts import load_artifact
+from localchain.node import NodeError, free_port, run_anvil
+from localchain.rpc import Rpc, RpcError
+from localchain.testing import Chain, TransactionFailed, anvil_chain
+from localchain.trading import (
+    ETH,
+    TOKEN_ADDRESSES,
+    TRADING_ADDRESS,
+    deploy_tokens,
+    deploy_trading,
+)
+from localchain.traffic import Book, Traffic, choose_action, read_book
+
+CHAIN = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+async def chain():
+    async with anvil_chain() as running:
+        yield running
+
+
+async def logs(chain: Chain):
+    return await chain.rpc.call("eth_getLogs", {"address": chain.address, "fromBlock": "0x0"})
+
+
+async def test_contract_and_tokens_get_the_same_addresses_on_every_chain():
+    async with anvil_chain("Trading") as chain:
+        tokens = await deploy_tokens(chain.rpc)
+        assert chain.address == TRADING_ADDRESS
+        assert {symbol: address for symbol, (address, _) in tokens.items()} == TOKEN_ADDRESSES
+        assert await deploy_tokens(chain.rpc) == tokens
+        again = await deploy_trading(chain.rpc)
+        assert again.address == TRADING_ADDRESS
+        assert await again.read_int("nextOrderId") == 1
+
+
+async def test_orphan_cancel_is_accepted_and_a_later_create_starts_afresh(chain):
+    await chain.cancel(1, user=ETH)
+    assert await chain.create() == 1
+    order = await chain.trading.read("getOrder", 1)
+    assert len(order) == 12 * 32
+    assert int.from_bytes(order[9 * 32 : 10 * 32], "big") == 0
+    await chain.execute(1)
+    assert len(await logs(chain)) == 4  # cancel, create, reward, execute
+
+
+async def test_zero_minimum_is_computed_by_the_contract_and_shown_by_a_modification_only(chain):
+    order_id = await chain.create(amount_in=1000, min_amount_out=0)
+    await chain.modify(order_id, 5, 0)
+    created, modified = await logs(chain)
+    assert len(created["data"]) == 2 + 3 * 64
+    assert int(modified["data"][66:], 16) == 950
+
+
+async def test_the_owner_is_checked_and_a_settled_order_stays_settled(chain):
+    order_id = await chain.create(user=chain.users[0])
+    with pytest.raises(TransactionFailed, match="cancelOrder"):
+        await chain.cancel(order_id, user=chain.users[1])
+    await chain.cancel(order_id, user=chain.users[0])
+    with pytest.raises(TransactionFailed, match="executeOrder"):
+        await chain.execute(order_id)
+
+
+async def test_reorg_makes_the_newest_orders_disappear(chain):
+    await chain.create()
+    head = await chain.head()
+    await chain.create()
+    await chain.reorg(1)
+    assert await chain.head() == head + 1
+    assert await chain.trading.read_int("nextOrderId") == 2
+
+
+async def test_transactions_of_one_block_share_it(chain):
+    async with chain.one_block():
+        await chain.create()
+        await chain.create()
+    assert len({entry["blockHash"] for entry in await logs(chain)}) == 1
+
+
+async def test_traffic_reaches_every_kind_of_event_and_the_book_follows_the_chain(chain):
+    tokens = await deploy_tokens(chain.rpc)
+    addresses = {symbol: address for symbol, (address, _) in tokens.items()}
+    traffic = Traffic(chain.trading, addresses, chain.users, random.Random(1))
+    sent = {await traffic.act(open_orders=5) for _ in range(80)}
+    assert sent == {
+        "createLimitOrder", "createStopLossOrder", "modifyOrder", "executeOrder", "cancelOrder",
+        "openPosition", "closePosition", "liquidatePosition",
+    }  # fmt: skip
+    book = await read_book(chain.trading)
+    assert 0 < len(book.orders) <= 5
+    assert len({entry["topics"][0] for entry in await logs(chain)}) == 8
+
+
+def test_a_full_book_is_worked_off_instead_of_growing():
+    rng = random.Random(3)
+    full = Book(orders=dict.fromkeys(range(10), ETH), positions=[1])
+    actions = {choose_action(rng, full, open_orders=10) for _ in range(200)}
+    assert "create" not in actions
+    assert {"modify", "execute", "cancel"} <= actions
+
+
+async def test_a_taken_port_is_reported_instead_of_waited_for():
+    port = free_port()
+    async with run_anvil(port):
+        with pytest.raises(NodeError, match="listens at"):
+            async with run_anvil(port):
+                pass
+
+
+async def test_the_command_deploys_makes_traffic_and_ends_cleanly_on_sigterm():
+    port = free_port()
+    environment = os.environ | {
+        "CHAIN_PORT": str(port), "CHAIN_BLOCK_TIME_S": "0.2", "CHAIN_ACTION_INTERVAL_S": "0.1",
+        "PYTHONPATH": str(CHAIN.parent.parent / "common"),
+    }  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "main.py", cwd=CHAIN, env=environment
+    )
+    try:
+        async with Rpc(f"http://127.0.0.1:{port}") as rpc:
+            await wait_for_orders(rpc)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+async def wait_for_orders(rpc: Rpc) -> None:
+    call = {"to": TRADING_ADDRESS, "data": load_artifact("Trading").calldata("nextOrderId")}
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                if int((await rpc.call("eth_call", call, "latest"))[2:] or "0", 16) > 2:
+                    return
+            except (aiohttp.ClientError, RpcError):
+                pass
+            await asyncio.sleep(0.1)
