@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 import uvloop
 
+from linkora.frames import FrameProtocol
 from linkora.logs import configure_logs
 from linkora.settings import ServiceSettings, load
 
@@ -122,7 +123,8 @@ async def serve_http(
         server_header=False,
         proxy_headers=False,
         lifespan="off",
-        ws="websockets-sansio",
+        ws=FrameProtocol,
+        ws_per_message_deflate=False,  # shared frames cannot be compressed for each client
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_ping_interval=ws_ping_interval_s,
         ws_ping_timeout=ws_ping_timeout_s,

@@ -53,6 +53,20 @@ class RedisSettings(Section):
     password: SecretStr | None = None
 
 
+class WebSocketSettings(Section):
+    """Bounds and intervals of WebSockets, from ``WEBSOCKET_...``."""
+
+    model_config = SettingsConfigDict(env_prefix="WEBSOCKET_", populate_by_name=True)
+
+    ping_interval_s: Seconds = Field(30.0, validation_alias="WEBSOCKET_PING_INTERVAL")
+    pong_timeout_s: Seconds = Field(60.0, validation_alias="WEBSOCKET_PONG_TIMEOUT")
+    cleanup_interval_s: Seconds = Field(5.0, validation_alias="WEBSOCKET_CLEANUP_INTERVAL")
+    max_connections_per_address: int = Field(default=2_000, ge=1)
+    max_subscriptions: int = Field(default=1_000, ge=1, le=100_000)
+    mailbox_limit: int = Field(default=2_000, ge=10, le=1_000_000)
+    max_messages_per_s: float = Field(default=50.0, ge=1)
+
+
 class ServiceSettings(Section):
     """What every service reads."""
 

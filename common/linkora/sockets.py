@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The open WebSockets of one process: accept, heartbeat, signs of life, slow clients, closing.
+
+What is said over a socket is ``linkora.dialog``'s (or another dialect's) matter; who hears what is
+``linkora.hub``'s.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Counter as CounterMetric
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from linkora.frames import EXTENSION
+from linkora.hub import Frame, Mailbox
+from linkora.settings import WebSocketSettings
+
+log = structlog.get_logger(__name__)
+
+# Codes below 4000 are IANA's; the others are ours. The readme documents them.
+CLOSE_GOING_AWAY = 1012  # uvicorn's, at our stop: "service restart"
+CLOSE_WRONG_PARAMETER = 1008
+CLOSE_IDLE = 4408
+CLOSE_TOO_SLOW = 4413
+CLOSE_TOO_MANY = 4429
+
+_REASON_BYTES = 123  # RFC 6455, section 5.5.1: a control frame carries at most 125 bytes
+_CONTROL_KEY = "control"
+_DRAIN_POLL_S = 0.05
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: Any) -> Frame:
+    """Return ``message`` (built-ins or structs) as a frame."""
+    return Frame(_encoder.encode(message))
+
+
+class Outlet(Protocol):
+    """Where a connection's frames go."""
+
+    on_writable: Callable[[], None] | None
+    last_inbound_s: float
+
+    @property
+    def is_gone(self) -> bool:
+        """True once nothing that is written arrives any more."""
+
+    def write(self, frame: Frame) -> bool:
+        """Send ``frame``, or return False if the client is behind."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close without waiting."""
+
+
+class AsgiOutlet:
+    """The way through ASGI, for servers without ``FrameProtocol``: one frame under way."""
+
+    def __init__(self, websocket: WebSocket, group: asyncio.TaskGroup) -> None:
+        self.on_writable: Callable[[], None] | None = None
+        self.last_inbound_s = asyncio.get_running_loop().time()
+        self._websocket = websocket
+        self._group = group
+        self._sending: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    @property
+    def is_gone(self) -> bool:
+        """True after a close or a failed send."""
+        return self._is_closed
+
+    def write(self, frame: Frame) -> bool:
+        """Start sending ``frame`` unless the last one is still under way."""
+        if self._is_closed:
+            return True
+        if self._sending is not None:
+            return False
+        self._sending = self._group.create_task(self._send(frame))
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        """Close once the frame under way is out; give that no more than a moment."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._group.create_task(self._close(code, reason, self._sending))
+
+    async def _send(self, frame: Frame) -> None:
+        try:
+            await self._websocket.send_text(frame.payload.decode())
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            self._is_closed = True
+            return
+        self._sending = None
+        if self.on_writable is not None and not self._is_closed:
+            self.on_writable()
+
+    async def _close(self, code: int, reason: str, sending: asyncio.Task[None] | None) -> None:
+        if sending is not None:
+            await asyncio.wait([sending], timeout=1.0)
+            sending.cancel()
+        with suppress(WebSocketDisconnect, RuntimeError, OSError):
+            await self._websocket.close(code, reason)
+
+
+class Connection:
+    """One client, as the hub sees it.
+
+    Attributes:
+        address: The client's address, for limits and logs.
+        topics: What it follows: topic to the description it was asked for with.
+    """
+
+    def __init__(self, address: str, outlet: Outlet, mailbox: Mailbox) -> None:
+        self.address = address
+        self.topics: dict[Hashable, Any] = {}
+        self.close_code: int | None = None
+        self._outlet = outlet
+        self._mailbox = mailbox
+        self._holds = 0
+        outlet.on_writable = self._drain
+
+    @property
+    def last_inbound_s(self) -> float:
+        """When the client last sent anything, on the event loop's clock."""
+        return self._outlet.last_inbound_s
+
+    @property
+    def conflated(self) -> int:
+        """How many states were replaced by newer ones before this client could take them."""
+        return self._mailbox.conflated
+
+    def heard(self, now_s: float) -> None:
+        """Note a sign of life that reached us as a message."""
+        self._outlet.last_inbound_s = max(self._outlet.last_inbound_s, now_s)
+
+    def offer(self, frame: Frame, key: Hashable | None) -> None:
+        """Send ``frame`` now, or keep it until the client has caught up (see ``Mailbox.put``)."""
+        if not self._mailbox and not self._holds and self._outlet.write(frame):
+            return
+        if not self._mailbox.put(frame, key):
+            self.close(CLOSE_TOO_SLOW, "too slow: more messages wait than we keep")
+
+    def say(self, message: Any) -> None:
+        """Send an answer that is meant for this client alone."""
+        self.offer(encode(message), None)
+
+    def hold(self) -> None:
+        """Keep everything that is offered until ``release``, so that older news goes first."""
+        self._holds += 1
+
+    def release(self, first: list[Frame]) -> None:
+        """Send ``first``, then what was kept since ``hold``, then go on as usual."""
+        self._holds -= 1
+        kept = self._mailbox.take_all()
+        for frame in first:
+            self.offer(frame, None)
+        for key, frame in kept:
+            self.offer(frame, key)
+
+    async def drained(self) -> None:
+        """Wait until the client has taken everything that waited for it, or is gone."""
+        while self._mailbox and self.close_code is None and not self._outlet.is_gone:  # noqa: ASYNC110
+            await asyncio.sleep(_DRAIN_POLL_S)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection without waiting for the client."""
+        if self.close_code is None:
+            self.close_code = code
+            self._outlet.close(code, short_reason(reason))
+
+    def _drain(self) -> None:
+        if self._holds or not self._mailbox:
+            return
+        kept = self._mailbox.take_all()
+        for index, (_, frame) in enumerate(kept):
+            if not self._outlet.write(frame):
+                for key, rest in kept[index:]:
+                    self._mailbox.put(rest, key)
+                return
+
+
+def short_reason(reason: str) -> str:
+    """Return ``reason`` cut to what a closing frame can carry."""
+    return reason.encode()[:_REASON_BYTES].decode(errors="ignore")
+
+
+class Sockets:
+    """All connections of this process.
+
+    Args:
+        limits: Intervals and bounds.
+        registry: Where the gauge of open sockets and the counter of closings go.
+        heartbeat: Further fields of each heartbeat, such as the last ``seq``.
+    """
+
+    def __init__(
+        self,
+        limits: WebSocketSettings,
+        registry: CollectorRegistry,
+        heartbeat: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self.limits = limits
+        self._heartbeat = heartbeat
+        self._open: dict[Connection, None] = {}
+        self._by_address: Counter[str] = Counter()
+        gauge = Gauge("websocket_connections", "Open WebSockets", registry=registry)
+        gauge.set_function(lambda: len(self._open))
+        self._closed = CounterMetric(
+            "websocket_closed_by_server",
+            "WebSockets closed by the server, by code",
+            ["code"],
+            registry=registry,
+        )
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @asynccontextmanager
+    async def accept(self, websocket: WebSocket) -> AsyncIterator[Connection]:
+        """Accept ``websocket`` and yield its connection, already closed if there are too many.
+
+        The body should read until the client disconnects; leaving it forgets the connection (not
+        what it follows: leave the hub's topics yourself).
+        """
+        await websocket.accept()
+        address = websocket.client.host if websocket.client else ""
+        async with asyncio.TaskGroup() as group:
+            fast = websocket.scope.get("extensions", {}).get(EXTENSION)
+            outlet: Outlet = fast or AsgiOutlet(websocket, group)
+            connection = Connection(address, outlet, Mailbox(self.limits.mailbox_limit))
+            self._open[connection] = None
+            self._by_address[address] += 1
+            try:
+                if self._by_address[address] > self.limits.max_connections_per_address:
+                    connection.close(CLOSE_TOO_MANY, "too many connections from this address")
+                yield connection
+            finally:
+                outlet.on_writable = None
+                del self._open[connection]
+                self._by_address[address] -= 1
+                if not self._by_address[address]:
+                    del self._by_address[address]
+                if connection.close_code is not None:
+                    self._closed.labels(connection.close_code).inc()
+
+    def tell_all(self, message: Any) -> None:
+        """Send ``message`` to every client; a slow one gets only the newest of such messages."""
+        frame = encode(message)
+        for connection in list(self._open):
+            connection.offer(frame, _CONTROL_KEY)
+
+    async def keep(self) -> None:
+        """Send the heartbeats and close idle connections, for ever."""
+        loop = asyncio.get_running_loop()
+        next_heartbeat_s = loop.time() + self.limits.ping_interval_s
+        next_sweep_s = loop.time() + self.limits.cleanup_interval_s
+        while True:
+            await asyncio.sleep(max(0.0, min(next_heartbeat_s, next_sweep_s) - loop.time()))
+            now_s = loop.time()
+            if now_s >= next_heartbeat_s:
+                next_heartbeat_s = now_s + self.limits.ping_interval_s
+                now_ms = time.time_ns() // 1_000_000
+                self.tell_all({"type": "heartbeat", "timestamp": now_ms, **self._heartbeat()})
+            if now_s >= next_sweep_s:
+                next_sweep_s = now_s + self.limits.cleanup_interval_s
+                self._close_idle(now_s)
+
+    def _close_idle(self, now_s: float) -> None:
+        timeout_s = self.limits.pong_timeout_s
+        for connection in list(self._open):
+            if now_s - connection.last_inbound_s > timeout_s:
+                connection.close(CLOSE_IDLE, f"no sign of life for {timeout_s:g} s")
