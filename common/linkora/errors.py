@@ -34,10 +34,18 @@ class RequestError(LinkoraError):
         status: The HTTP status of the answer, 400 to 599.
         message: What is wrong and what is allowed; shown to the client as it is.
         retry_after_s: Value of the ``Retry-After`` header, in whole seconds.
+        hint: What is allowed, where ``message`` is a fixed text that does not say it.
     """
 
-    def __init__(self, status: int, message: str, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        retry_after_s: int | None = None,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.retry_after_s = retry_after_s
+        self.hint = hint

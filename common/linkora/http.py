@@ -33,9 +33,10 @@ def json_bytes_response(body: bytes, headers: dict[str, str] | None = None) -> R
 
 
 def error_response(error: RequestError) -> Response:
-    """Return the answer of a refused request: ``{"error": text}``."""
+    """Return the answer of a refused request: ``{"error": text}``, with a ``hint`` if any."""
     headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s else None
-    return json_response({"error": error.message}, error.status, headers)
+    body = {"error": error.message} | ({"hint": error.hint} if error.hint else {})
+    return json_response(body, error.status, headers)
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""What the API server reads from the environment."""
+
+from typing import Annotated
+
+from linkora.settings import Port, Seconds, ServiceSettings, WebSocketSettings
+from pydantic import Field
+
+MIN_INTERVAL_S = 0.5
+
+
+class Settings(ServiceSettings):
+    """The API server's settings; each field is the variable of the same name in capitals."""
+
+    api_host: str = "127.0.0.1"
+    api_port: Port = 8022
+    websocket: WebSocketSettings = Field(default_factory=WebSocketSettings)
+    websocket_update_interval: Annotated[Seconds, Field(ge=MIN_INTERVAL_S)] = 5.0
+    cors_origins: str = "*"
