@@ -84,6 +84,10 @@ class Publisher:
                     pipe.publish(channel, payload)
                 await pipe.execute()
 
+    def skip(self, channel: str) -> None:
+        """Leave one number of ``channel`` out, which makes its readers look into the database."""
+        self._next(channel)
+
     def _next(self, channel: str) -> Position:
         seq = self._last_seq.get(channel, 0) + 1
         self._last_seq[channel] = seq

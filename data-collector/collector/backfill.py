@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""History: from START_DATE to the start of the live candles, and whatever is missing later."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+import structlog
+from linkora.backoff import retry
+from linkora.errors import RejectedError
+
+from collector.binance.wire import KlineRow
+from collector.gaps import MinuteRange, batches, holes, pages, subtract
+from collector.ports import CandleStore, Exchange, Gap, News
+from collector.surroundings import Surroundings
+
+log = structlog.get_logger(__name__)
+
+PROGRESS_INTERVAL_S = 5.0
+REPAIR_INTERVAL_S = 5.0
+GAPS_AT_ONCE = 50
+NOT_LISTED = "not_listed"
+EXCHANGE_HAD_NONE = "exchange_had_none"
+REFUSED = "exchange_refused"
+
+T = TypeVar("T")
+
+
+class Progress(msgspec.Struct):
+    """How far the history of one symbol has come, in minutes of the span that was missing."""
+
+    from_ms: int
+    to_ms: int
+    wanted: int
+    done: int = 0
+    started: float = 0.0
+
+    def tell(self) -> dict[str, str | float]:
+        """Return the progress as a reader wants it: percent, rate and seconds left."""
+        elapsed = max(time.monotonic() - self.started, 0.001)
+        rate = self.done / elapsed
+        left = self.wanted - self.done
+        return {
+            "from": _iso(self.from_ms),
+            "to": _iso(self.to_ms),
+            "percent": round(100 * self.done / self.wanted, 1) if self.wanted else 100.0,
+            "candles_per_second": round(rate),
+            "seconds_left": round(left / rate) if rate else 0.0 if not left else -1.0,
+        }
+
+
+class Backfill:
+    """Fetches what is missing, newest first, and keeps the ledger of gaps."""
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        *,
+        exchange: Exchange,
+        store: CandleStore,
+        news: News,
+        around: Surroundings,
+        until_ms: Callable[[], int],
+    ) -> None:
+        self._symbols = symbols
+        self._exchange = exchange
+        self._store = store
+        self._news = news
+        self._around = around
+        self._until_ms = until_ms
+        self._progress: dict[str, Progress] = {}
+
+    def progress(self) -> Mapping[str, dict[str, str | float]]:
+        """Return the progress of the symbols whose history is not complete."""
+        return {s: p.tell() for s, p in self._progress.items() if p.done < p.wanted}
+
+    async def fill(self) -> None:
+        """Bring the history of every symbol up to where the live candles began."""
+        places = asyncio.Semaphore(self._around.settings.backfill_symbols_at_once)
+
+        async def one(symbol: str) -> None:
+            async with places:
+                await self._fill_symbol(symbol)
+
+        async with asyncio.TaskGroup() as group:
+            reporter = group.create_task(self._report())
+            async with asyncio.TaskGroup() as fillers:
+                for symbol in self._symbols:
+                    fillers.create_task(one(symbol))
+            reporter.cancel()
+        log.info("history_complete", symbols=len(self._symbols))
+
+    async def repair(self) -> None:
+        """Ask again and again for the minutes of open gaps, until they come or are explained."""
+        while True:
+            await asyncio.sleep(REPAIR_INTERVAL_S)
+            gaps = await self._until_done("database", lambda: self._store.due_gaps(GAPS_AT_ONCE))
+            for gap in gaps:
+                await self._repair(gap)
+
+    async def _fill_symbol(self, symbol: str) -> None:
+        try:
+            span = MinuteRange(self._around.settings.start_ms, self._until_ms())
+            missing = await self._until_done(
+                "database", lambda: self._store.missing_ranges(symbol, span.from_ms, span.to_ms)
+            )
+            if missing:
+                missing = await self._leave_out_unlisted(symbol, missing)
+            wanted = sum(part.minutes for part in missing)
+            if not wanted:
+                return
+            progress = Progress(
+                missing[0].from_ms, missing[-1].to_ms, wanted, started=time.monotonic()
+            )
+            self._progress[symbol] = progress
+            for batch in batches(pages(missing), self._around.settings.backfill_batch_minutes):
+                await self._fetch(symbol, batch, attempts=1)
+                progress.done += sum(page.minutes for page in batch)
+                self._around.metrics.backfill_progress.labels(symbol).set(progress.done / wanted)
+        except RejectedError as error:
+            log.error("history_refused", symbol=symbol, reason=str(error))
+
+    async def _leave_out_unlisted(
+        self, symbol: str, missing: list[MinuteRange]
+    ) -> list[MinuteRange]:
+        """Explain the time before the symbol's first candle in one request, not in thousands."""
+        start_ms = missing[0].from_ms
+        _, rows = await self._until_done(
+            "exchange",
+            lambda: self._exchange.klines(symbol, start_ms=start_ms, limit=1, is_background=True),
+        )
+        first_ms = min(rows[0].minute_ms if rows else missing[-1].to_ms, missing[-1].to_ms)
+        if first_ms <= missing[0].to_ms:
+            return missing
+        unlisted = MinuteRange(start_ms, first_ms)
+        await self._note(symbol, [unlisted], NOT_LISTED)
+        return [part for span in missing for part in subtract(span, [unlisted])]
+
+    async def _fetch(self, symbol: str, batch: Sequence[MinuteRange], attempts: int) -> None:
+        """Fetch pages side by side, store them together, enter their holes in the ledger."""
+        answers = await self._pages(symbol, batch)
+        bodies = [body for body, _ in answers]
+        opens = [row.open_time_ms for _, rows in answers for row in rows]
+        stored = await self._until_done(
+            "database",
+            lambda: self._store.store_pages(
+                symbol, bodies, final_before_ms=self._around.clock.now_ms()
+            ),
+        )
+        self._around.metrics.candles_stored.labels("history").inc(stored.changed)
+        self._around.metrics.revisions.inc(stored.revised)
+        lacking = [hole for page in batch for hole in holes(page, opens)]
+        if lacking:
+            is_final = attempts >= self._around.settings.gap_confirmations
+            await self._note(symbol, lacking, EXCHANGE_HAD_NONE if is_final else None)
+        if stored.changed:
+            self._news.history_changed(symbol)
+
+    async def _pages(
+        self, symbol: str, batch: Sequence[MinuteRange]
+    ) -> list[tuple[bytes, list[KlineRow]]]:
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._page(symbol, page)) for page in batch]
+        except ExceptionGroup as group_error:
+            refused, others = group_error.split(RejectedError)
+            if refused is None or others is not None:
+                raise
+            raise RejectedError(str(refused.exceptions[0])) from group_error
+        return [task.result() for task in tasks]
+
+    async def _page(self, symbol: str, page: MinuteRange) -> tuple[bytes, list[KlineRow]]:
+        return await self._until_done(
+            "exchange",
+            lambda: self._exchange.klines(
+                symbol, start_ms=page.from_ms, end_ms=page.to_ms - 1, is_background=True
+            ),
+        )
+
+    async def _repair(self, gap: Gap) -> None:
+        attempts = gap.attempts + 1
+        log.info("gap_retried", symbol=gap.symbol, minutes=gap.span.minutes, attempts=attempts)
+        try:
+            for batch in batches(pages([gap.span]), self._around.settings.backfill_batch_minutes):
+                await self._fetch(gap.symbol, batch, attempts=attempts)
+        except RejectedError as error:
+            log.warning("gap_refused", symbol=gap.symbol, reason=str(error))
+            await self._note(gap.symbol, [gap.span], REFUSED)
+
+    async def _note(self, symbol: str, gaps: Sequence[MinuteRange], reason: str | None) -> None:
+        await self._until_done(
+            "database",
+            lambda: self._store.note_gaps(
+                symbol, gaps, retry_after_s=self._around.settings.gap_retry_s, reason=reason
+            ),
+        )
+
+    async def _until_done(self, neighbour: str, call: Callable[[], Awaitable[T]]) -> T:
+        done = await retry(call, on_error=lambda error: self._around.lost(neighbour, error))
+        self._around.found(neighbour)
+        return done
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL_S)
+            for symbol, told in self.progress().items():
+                log.info("history_progress", symbol=symbol, **told)
+
+
+def _iso(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat().replace("+00:00", "Z")

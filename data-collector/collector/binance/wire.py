@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The forms in which Binance spot tells things, decoded once into values.
+
+Source of the forms: the exchange's own API documentation (see the facts the readme names). Fields
+and events that we do not know are ignored; the exchange adds some every year.
+"""
+
+import re
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+from linkora.errors import CorruptMessage
+from linkora.market import Candle, Level, OrderBook
+from linkora.timeframes import floor_minute_ms
+
+_NUMBER = re.compile(r"^\d{1,40}(\.\d{1,40})?$")
+_BANNED_UNTIL = re.compile(r"banned until (\d{13})")
+
+
+class KlineRow(msgspec.Struct, array_like=True, frozen=True):
+    """One row of ``GET /api/v3/klines``; prices and volumes as the exchange wrote them."""
+
+    open_time_ms: int
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    close_time_ms: int
+    quote_volume: str
+    trades: int
+    taker_buy_volume: str
+    taker_buy_quote_volume: str
+
+    @property
+    def minute_ms(self) -> int:
+        """The minute it belongs to; opens are off the grid after some outages."""
+        return floor_minute_ms(self.open_time_ms)
+
+
+class Kline(msgspec.Struct, frozen=True):
+    """The ``k`` object of a kline event."""
+
+    t: int
+    T: int
+    L: int
+    o: str
+    c: str
+    h: str
+    l: str  # noqa: E741 - the exchange's name
+    v: str
+    n: int
+    x: bool
+    q: str
+    V: str
+    Q: str
+
+
+class KlineEvent(msgspec.Struct, frozen=True):
+    """``<symbol>@kline_1m``: the state of a running or just closed candle."""
+
+    E: int
+    s: str
+    k: Kline
+
+
+class TradeEvent(msgspec.Struct, frozen=True):
+    """``<symbol>@trade``: one trade; ``m`` says that the buyer was the maker."""
+
+    E: int
+    s: str
+    t: int
+    p: str
+    q: str
+    T: int
+    m: bool
+
+
+class DiffEvent(msgspec.Struct, frozen=True):
+    """``<symbol>@depth``: the levels that changed in updates ``U`` to ``u``, absolute amounts."""
+
+    E: int
+    s: str
+    U: int
+    u: int
+    b: list[tuple[str, str]]
+    a: list[tuple[str, str]]
+
+
+class Depth(msgspec.Struct, frozen=True):
+    """A snapshot by REST, or a partial-depth stream: levels, but neither symbol nor time."""
+
+    lastUpdateId: int  # noqa: N815 - the exchange's name
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What a combined stream sends: the name of the stream and its message."""
+
+    stream: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True):
+    """The body of a refused request."""
+
+    code: int
+    msg: str
+
+    @property
+    def banned_until_ms(self) -> int | None:
+        """When the ban that the text tells of ends, Unix ms of the exchange's clock."""
+        found = _BANNED_UNTIL.search(self.msg)
+        return int(found.group(1)) if found else None
+
+
+class SymbolInfo(msgspec.Struct, frozen=True):
+    """One symbol of exchangeInfo."""
+
+    symbol: str
+    status: str
+    quoteAsset: str  # noqa: N815 - the exchange's name
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """One limit of exchangeInfo."""
+
+    rateLimitType: str  # noqa: N815 - the exchange's name
+    interval: str
+    intervalNum: int  # noqa: N815 - the exchange's name
+    limit: int
+
+
+class ExchangeInfo(msgspec.Struct, frozen=True):
+    """What we need of ``GET /api/v3/exchangeInfo``."""
+
+    serverTime: int  # noqa: N815 - the exchange's name
+    rateLimits: list[RateLimit]  # noqa: N815 - the exchange's name
+    symbols: list[SymbolInfo]
+
+    @property
+    def weight_per_minute(self) -> int | None:
+        """The limit on request weight in a minute, if the exchange states one."""
+        for limit in self.rateLimits:
+            is_minute = limit.interval == "MINUTE" and limit.intervalNum == 1
+            if limit.rateLimitType == "REQUEST_WEIGHT" and is_minute:
+                return limit.limit
+        return None
+
+
+class ServerTime(msgspec.Struct, frozen=True):
+    """``GET /api/v3/time``."""
+
+    serverTime: int  # noqa: N815 - the exchange's name
+
+
+T = TypeVar("T")
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {
+    form: msgspec.json.Decoder(form)
+    for form in (
+        list[KlineRow], KlineEvent, TradeEvent, DiffEvent, Depth, Envelope, ErrorAnswer,
+        ExchangeInfo, ServerTime,
+    )
+}  # fmt: skip
+
+
+def decode(form: type[T], payload: bytes | str | msgspec.Raw) -> T:
+    """Return ``payload`` as a value of ``form``.
+
+    Raises:
+        CorruptMessage: If it does not have that form.
+    """
+    try:
+        value: T = _decoders[form].decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        shown = bytes(payload[:120]) if isinstance(payload, bytes) else str(payload)[:120]
+        raise CorruptMessage(f"{error}: {shown!r}") from error
+    return value
+
+
+def decode_klines(payload: bytes) -> list[KlineRow]:
+    """Return the rows of a klines answer, checked: ascending opens and plain numbers.
+
+    Raises:
+        CorruptMessage: If the answer is not a klines answer, or cannot be true.
+    """
+    rows = decode(list[KlineRow], payload)
+    last_open_ms = -1
+    for row in rows:
+        if row.open_time_ms <= last_open_ms or row.close_time_ms < row.open_time_ms:
+            raise CorruptMessage(f"klines out of order at {row.open_time_ms}")
+        last_open_ms = row.open_time_ms
+    return rows
+
+
+def number(text: str) -> Decimal:
+    """Return the number that the exchange wrote, exactly.
+
+    Raises:
+        CorruptMessage: If it is not a plain decimal number that is not negative.
+    """
+    if not _NUMBER.match(text):
+        raise CorruptMessage(f"not a number: {text[:60]!r}")
+    return Decimal(text)
+
+
+def candle_of_row(symbol: str, row: KlineRow, *, is_closed: bool) -> Candle:
+    """Return the candle of a REST row, its open on the minute grid."""
+    return Candle(
+        symbol=symbol,
+        open_time_ms=row.minute_ms,
+        close_time_ms=row.close_time_ms,
+        open=number(row.open),
+        high=number(row.high),
+        low=number(row.low),
+        close=number(row.close),
+        volume=number(row.volume),
+        quote_volume=number(row.quote_volume),
+        trades=row.trades,
+        taker_buy_volume=number(row.taker_buy_volume),
+        taker_buy_quote_volume=number(row.taker_buy_quote_volume),
+        is_closed=is_closed,
+    )
+
+
+def candle_of_event(event: KlineEvent) -> Candle:
+    """Return the candle of a stream event, its open on the minute grid."""
+    kline = event.k
+    return Candle(
+        symbol=event.s,
+        open_time_ms=floor_minute_ms(kline.t),
+        close_time_ms=kline.T,
+        open=number(kline.o),
+        high=number(kline.h),
+        low=number(kline.l),
+        close=number(kline.c),
+        volume=number(kline.v),
+        quote_volume=number(kline.q),
+        trades=kline.n,
+        taker_buy_volume=number(kline.V),
+        taker_buy_quote_volume=number(kline.Q),
+        is_closed=kline.x,
+    )
+
+
+def book_of_depth(symbol: str, depth: Depth, *, timestamp_ms: int, levels: int) -> OrderBook:
+    """Return the best ``levels`` of a snapshot or of a partial-depth message."""
+    return OrderBook(
+        symbol=symbol,
+        timestamp_ms=timestamp_ms,
+        last_update_id=depth.lastUpdateId,
+        bids=tuple(Level(number(p), number(q)) for p, q in depth.bids[:levels]),
+        asks=tuple(Level(number(p), number(q)) for p, q in depth.asks[:levels]),
+    )

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The candles of now: heard by stream, stored, then told; closes always, running states often."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import msgspec
+import structlog
+from linkora.backoff import Backoff, retry
+from linkora.errors import TransientError
+from linkora.market import Candle
+
+from collector.binance.wire import KlineRow, candle_of_row
+from collector.closing import Frontier
+from collector.ports import CandleStore, News
+from collector.running import RunningCandle, Trade
+from collector.surroundings import Surroundings
+
+log = structlog.get_logger(__name__)
+
+# Closes of many symbols come within a moment of each other: they share a transaction.
+GATHER_S = 0.02
+CLOSES_AT_ONCE = 500
+# A row of REST may lag behind the stream for this long after the minute's end.
+REST_LAG_MS = 60_000
+# While the database is away closes wait here; the exchange keeps the rest for us.
+MAX_WAITING_CLOSES = 20_000
+REMEMBERED_MINUTES = 10
+
+
+class _SymbolState:
+    """What is known of one symbol's newest minutes."""
+
+    def __init__(self, from_ms: int) -> None:
+        self.running = RunningCandle()
+        self.frontier = Frontier(from_ms)
+        self.closed: dict[int, Candle] = {}
+        self.told: Candle | None = None
+        self.stored: Candle | None = None
+        self.heard_at = float("-inf")
+        self.is_verified = False
+
+    def remember(self, candle: Candle) -> None:
+        self.closed[candle.open_time_ms] = candle
+        while len(self.closed) > REMEMBERED_MINUTES:
+            del self.closed[min(self.closed)]
+
+
+class LiveCandles:
+    """Holds the newest minutes of every symbol and runs the loops that store and tell them."""
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        *,
+        store: CandleStore,
+        news: News,
+        around: Surroundings,
+    ) -> None:
+        self._store = store
+        self._news = news
+        self._around = around
+        self.from_ms = around.clock.minute_ms()
+        self._states = {symbol: _SymbolState(self.from_ms) for symbol in symbols}
+        self._waiting: dict[tuple[str, int], Candle] = {}
+        self._corrections: dict[tuple[str, int], Candle] = {}
+        self._something_closed = asyncio.Event()
+        self.history_is_incomplete = asyncio.Event()
+        self.unverified = asyncio.Event()
+
+    # What the exchange tells; nothing here waits.
+
+    def on_kline(self, candle: Candle, last_trade_id: int | None, event_ms: int) -> None:
+        """Take over a minute's state as the exchange tells it by stream."""
+        state = self._states.get(candle.symbol)
+        if state is None:
+            return
+        state.heard_at = time.monotonic()
+        self._around.metrics.stream_lag.labels(candle.symbol).set(
+            (self._around.clock.now_ms() - event_ms) / 1000
+        )
+        self._take(state, candle, last_trade_id)
+
+    def on_trade(self, trade: Trade) -> None:
+        """Add one trade to its symbol's running minute."""
+        if state := self._states.get(trade.symbol):
+            state.running.apply_trade(trade)
+
+    def on_connected(self, symbols: Sequence[str]) -> None:
+        """Have the last minutes of these symbols read again: a break may have cost some."""
+        for symbol in symbols:
+            if state := self._states.get(symbol):
+                state.is_verified = False
+        self.unverified.set()
+
+    def on_rows(self, symbol: str, rows: Iterable[KlineRow], *, with_running: bool) -> None:
+        """Take over rows of REST: final ones as closes or corrections.
+
+        Args:
+            symbol: Whose rows they are.
+            rows: Rows of a klines answer.
+            with_running: Whether the running minute's row counts: only where no stream tells
+                of it, which is newer and exact to the trade.
+        """
+        state = self._states[symbol]
+        now_ms = self._around.clock.now_ms()
+        for row in rows:
+            if row.minute_ms < self.from_ms:
+                continue
+            candle = candle_of_row(symbol, row, is_closed=row.close_time_ms < now_ms)
+            if candle.is_closed and state.frontier.is_known(candle.open_time_ms):
+                self._compare(state, candle, now_ms)
+            elif candle.is_closed or with_running:
+                self._take(state, candle, None)
+
+    def account_for(self, symbol: str, opens_ms: Iterable[int]) -> None:
+        """Stop waiting for minutes that have gone into the ledger of gaps."""
+        for open_ms in opens_ms:
+            self._states[symbol].frontier.close(open_ms)
+
+    def _take(self, state: _SymbolState, candle: Candle, last_trade_id: int | None) -> None:
+        state.running.apply_kline(candle, last_trade_id)
+        if candle.is_closed and not state.frontier.is_known(candle.open_time_ms):
+            state.frontier.close(candle.open_time_ms)
+            state.remember(candle)
+            self._waiting[candle.symbol, candle.open_time_ms] = candle
+            self._bound_waiting()
+            self._something_closed.set()
+
+    def _compare(self, state: _SymbolState, candle: Candle, now_ms: int) -> None:
+        """Have a row that differs from the known close stored as a correction."""
+        known = state.closed.get(candle.open_time_ms)
+        if known is not None and _same_values(known, candle):
+            return
+        age_ms = now_ms - candle.close_time_ms
+        if known is not None and candle.trades < known.trades and age_ms < REST_LAG_MS:
+            return  # REST has not caught up yet; the next reading will tell
+        state.remember(candle)
+        self._corrections[candle.symbol, candle.open_time_ms] = candle
+        self._something_closed.set()
+
+    def _bound_waiting(self) -> None:
+        if len(self._waiting) > MAX_WAITING_CLOSES:
+            log.warning("waiting_closes_dropped", count=len(self._waiting))
+            self._waiting.clear()
+            self.history_is_incomplete.set()
+
+    # What is asked.
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols that are collected."""
+        return tuple(self._states)
+
+    def silence_s(self, symbol: str) -> float:
+        """Return the seconds since the symbol's last kline event."""
+        return time.monotonic() - self._states[symbol].heard_at
+
+    def overdue(self) -> list[str]:
+        """Return the symbols some of whose closes have not come in time."""
+        return [symbol for symbol in self._states if self.overdue_minutes(symbol)]
+
+    def overdue_minutes(self, symbol: str) -> tuple[int, int] | None:
+        """Return the first and last open of the minutes whose close has not come in time."""
+        patience_ms = int(self._around.settings.close_patience_s * 1000)
+        return self._states[symbol].frontier.overdue(self._around.clock.now_ms(), patience_ms)
+
+    def take_unverified(self) -> list[str]:
+        """Return the symbols whose last minutes must be read again; they count as read."""
+        self.unverified.clear()
+        symbols = [s for s, state in self._states.items() if not state.is_verified]
+        for symbol in symbols:
+            self._states[symbol].is_verified = True
+        return symbols
+
+    # The loops.
+
+    async def store_closes(self) -> None:
+        """Write every close and correction, and tell it after the commit."""
+        while True:
+            await self._something_closed.wait()
+            await asyncio.sleep(GATHER_S)
+            self._something_closed.clear()
+            while self._waiting:
+                await self._store_some(self._waiting, authoritative=False)
+            while self._corrections:
+                await self._store_some(self._corrections, authoritative=True)
+
+    async def _store_some(
+        self, waiting: dict[tuple[str, int], Candle], *, authoritative: bool
+    ) -> None:
+        batch = dict(list(waiting.items())[:CLOSES_AT_ONCE])
+        changed = await retry(
+            lambda: self._store.store_states(list(batch.values()), authoritative=authoritative),
+            on_error=lambda error: self._around.lost("database", error),
+            backoff=Backoff(longest_s=3.0),
+        )
+        self._around.found("database")
+        for key, candle in batch.items():
+            if waiting.get(key) is candle:
+                del waiting[key]
+        for candle in changed:
+            if candle.revision:
+                self._around.metrics.revisions.inc()
+                log.warning(
+                    "closed_candle_revised",
+                    symbol=candle.symbol,
+                    open_time_ms=candle.open_time_ms,
+                    revision=candle.revision,
+                )
+        self._around.metrics.candles_stored.labels("close").inc(len(changed))
+        self._around.metrics.closes.inc(len(changed))
+        await self._news.candles(changed)
+
+    async def tell_running(self) -> None:
+        """Publish the running minutes that have changed, every REALTIME_INTERVAL."""
+        async for changed in self._changes(self._around.settings.realtime_interval, "told"):
+            await self._news.candles(changed)
+
+    async def store_running(self) -> None:
+        """Write the running minutes that have changed, every CANDLE_WRITE_INTERVAL."""
+        async for changed in self._changes(self._around.settings.candle_write_interval, "stored"):
+            try:
+                with self._around.metrics.write_seconds.labels("running").time():
+                    stored = await self._store.store_states(changed)
+            except TransientError as error:
+                self._around.lost("database", error)
+            else:
+                self._around.found("database")
+                self._around.metrics.candles_stored.labels("running").inc(len(stored))
+
+    async def _changes(self, interval_s: float, mark: str) -> AsyncIterator[list[Candle]]:
+        """Yield the running candles that have changed since their last ``mark``, if any."""
+        while True:
+            await asyncio.sleep(interval_s)
+            changed = []
+            for state in self._states.values():
+                candle = state.running.candle
+                if candle is not None and candle is not getattr(state, mark):
+                    setattr(state, mark, candle)
+                    changed.append(candle)
+            if changed:
+                yield changed
+
+
+def _same_values(one: Candle, other: Candle) -> bool:
+    """Return whether both say the same of the minute, whoever said it."""
+    return one == msgspec.structs.replace(other, revision=one.revision)

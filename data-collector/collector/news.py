@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""Tells on Redis what has happened; each message to the channel of all and to the symbol's own."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from linkora import channels
+from linkora.errors import TransientError
+from linkora.market import Candle, OrderBook
+from linkora.messages import Position, encode_candle, encode_order_book
+from linkora.pubsub import Publisher
+
+from collector.surroundings import Surroundings
+
+Encode = Callable[[Position], bytes]
+
+
+class News:
+    """Publishes candles and books.
+
+    A failure is counted, not retried: the database has it all, and the number that the lost
+    message took tells the readers to look there.
+    """
+
+    def __init__(self, publisher: Publisher, around: Surroundings) -> None:
+        self._publisher = publisher
+        self._around = around
+
+    async def candles(self, candles: Iterable[Candle]) -> None:
+        """Publish candles in order."""
+        await self._publish(
+            (channel, partial(encode_candle, candle))
+            for candle in candles
+            for channel in (channels.CANDLES_ALL, channels.candles(candle.symbol))
+        )
+
+    async def books(self, books: Iterable[OrderBook]) -> None:
+        """Publish order books."""
+        await self._publish(
+            (channel, partial(encode_order_book, book))
+            for book in books
+            for channel in (channels.ORDERBOOK_ALL, channels.orderbook(book.symbol))
+        )
+
+    def history_changed(self, symbol: str) -> None:
+        """Make the readers of candles read the database again, with the next message.
+
+        Stored history is not told minute by minute: a number left out says that something is
+        there which was not told.
+        """
+        self._publisher.skip(channels.CANDLES_ALL)
+        self._publisher.skip(channels.candles(symbol))
+
+    async def _publish(self, messages: Iterable[tuple[str, Encode]]) -> None:
+        listed = list(messages)
+        if not listed:
+            return
+        try:
+            await self._publisher.publish(listed)
+        except TransientError as error:
+            self._around.metrics.publish_failures.inc(len(listed))
+            self._around.lost("redis", error)
+        else:
+            self._around.found("redis")

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""What the loops ask of stores, exchange and news: the walls between them, as protocols."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+from linkora.market import Candle, OrderBook
+
+from collector.binance.wire import Depth, KlineRow
+from collector.gaps import MinuteRange
+
+
+class StoredPages(msgspec.Struct, frozen=True):
+    """What a write of history changed: rows that are new or different, and corrections."""
+
+    changed: int
+    revised: int
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """One open entry of the ledger: minutes that we lack and how often the exchange lacked them."""
+
+    symbol: str
+    span: MinuteRange
+    attempts: int
+
+
+class CandleStore(Protocol):
+    """The candles in the database. Every method raises ``TransientError`` while it is away."""
+
+    async def store_states(
+        self, candles: Sequence[Candle], *, authoritative: bool = False
+    ) -> list[Candle]:
+        """Write states of minutes; return those that changed something, as stored."""
+
+    async def store_pages(
+        self, symbol: str, pages: Sequence[bytes], *, final_before_ms: int
+    ) -> StoredPages:
+        """Write klines answers as they came, with their rollups, in one transaction."""
+
+    async def missing_ranges(self, symbol: str, from_ms: int, to_ms: int) -> list[MinuteRange]:
+        """Return the minutes that are neither stored as closed nor in the ledger."""
+
+    async def note_gaps(
+        self, symbol: str, gaps: Sequence[MinuteRange], *, retry_after_s: float, reason: str | None
+    ) -> None:
+        """Enter gaps in the ledger: open, or explained if a reason is given."""
+
+    async def due_gaps(self, limit: int) -> list[Gap]:
+        """Return open gaps whose time of retry has come."""
+
+
+class News(Protocol):
+    """Where committed changes are told."""
+
+    async def candles(self, candles: Iterable[Candle]) -> None: ...  # noqa: D102
+    async def books(self, books: Iterable[OrderBook]) -> None: ...  # noqa: D102
+    def history_changed(self, symbol: str) -> None: ...  # noqa: D102
+
+
+class BookStore(Protocol):
+    """The order books in the database."""
+
+    async def store(self, books: Sequence[OrderBook]) -> None: ...  # noqa: D102
+
+
+class Exchange(Protocol):
+    """The exchange's REST API."""
+
+    async def klines(  # noqa: D102
+        self,
+        symbol: str,
+        *,
+        start_ms: int,
+        end_ms: int | None = None,
+        limit: int = 1000,
+        is_background: bool = False,
+    ) -> tuple[bytes, list[KlineRow]]: ...
+
+    async def depth(self, symbol: str, limit: int) -> Depth: ...  # noqa: D102

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""What is read by REST beside the stream: late closes, verification, and polling as a fallback."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
+from linkora.errors import RejectedError, TransientError
+from linkora.timeframes import MINUTE_MS
+
+from collector.books import LiveBooks
+from collector.gaps import MinuteRange, holes
+from collector.live import REST_LAG_MS, LiveCandles
+from collector.ports import CandleStore, Exchange
+from collector.surroundings import Surroundings
+
+log = structlog.get_logger(__name__)
+
+CHASE_INTERVAL_S = 1.0
+POLLED_BOOK_INTERVAL_S = 2.0
+
+
+Ask = Callable[[str], Awaitable[None]]
+
+
+class Reading:
+    """The loops that ask the exchange for the newest minutes."""
+
+    def __init__(
+        self,
+        live: LiveCandles,
+        books: LiveBooks,
+        *,
+        exchange: Exchange,
+        store: CandleStore,
+        around: Surroundings,
+        unheard: Callable[[], Iterable[str]],
+    ) -> None:
+        self._live = live
+        self._books = books
+        self._exchange = exchange
+        self._store = store
+        self._around = around
+        self._unheard = unheard
+
+    async def chase_closes(self) -> None:
+        """Ask for the minutes whose closing event has stayed away."""
+        while True:
+            await asyncio.sleep(CHASE_INTERVAL_S)
+            await self._for_each(self._live.overdue(), self._chase)
+
+    async def _chase(self, symbol: str) -> None:
+        span = self._live.overdue_minutes(symbol)
+        if span is None:
+            return
+        first_ms, last_ms = span
+        _, rows = await self._exchange.klines(symbol, start_ms=first_ms, end_ms=last_ms)
+        self._around.metrics.closes_late.inc(len(rows))
+        self._live.on_rows(symbol, rows, with_running=False)
+        # An answer holds 1000 minutes; a longer absence is read in several turns.
+        end_ms = min(last_ms + MINUTE_MS, first_ms + 1000 * MINUTE_MS)
+        lacking = holes(MinuteRange(first_ms, end_ms), (row.open_time_ms for row in rows))
+        settled_ms = self._around.clock.now_ms() - REST_LAG_MS
+        gaps = [
+            MinuteRange(gap.from_ms, min(gap.to_ms, settled_ms - settled_ms % MINUTE_MS))
+            for gap in lacking
+            if gap.from_ms + MINUTE_MS <= settled_ms
+        ]
+        if gaps:
+            await self._store.note_gaps(
+                symbol, gaps, retry_after_s=self._around.settings.gap_retry_s, reason=None
+            )
+            for gap in gaps:
+                self._live.account_for(symbol, range(gap.from_ms, gap.to_ms, MINUTE_MS))
+
+    async def verify_closes(self) -> None:
+        """Read the last minutes again after each close and each reconnect."""
+        while True:
+            now_ms = self._around.clock.now_ms()
+            next_ms = now_ms - now_ms % MINUTE_MS + int(self._around.settings.verify_delay_s * 1000)
+            wait_ms = (next_ms - now_ms) % MINUTE_MS or MINUTE_MS
+            try:
+                async with asyncio.timeout(wait_ms / 1000):
+                    await self._live.unverified.wait()
+                symbols: Sequence[str] = self._live.take_unverified()
+            except TimeoutError:
+                self._live.take_unverified()
+                symbols = self._live.symbols
+            await self._for_each(symbols, self._verify)
+
+    async def _verify(self, symbol: str) -> None:
+        minute_ms = self._around.clock.minute_ms()
+        start_ms = minute_ms - self._around.settings.verify_minutes * MINUTE_MS
+        _, rows = await self._exchange.klines(symbol, start_ms=start_ms)
+        self._live.on_rows(symbol, rows, with_running=False)
+
+    async def poll(self) -> None:
+        """Ask for the running minutes of all symbols that no stream tells of."""
+        while True:
+            await asyncio.sleep(self._around.settings.realtime_interval)
+            await self._for_each(list(self._unheard()), self._poll)
+
+    async def _poll(self, symbol: str) -> None:
+        start_ms = self._around.clock.minute_ms() - MINUTE_MS
+        _, rows = await self._exchange.klines(symbol, start_ms=start_ms)
+        self._live.on_rows(symbol, rows, with_running=True)
+
+    async def poll_books(self) -> None:
+        """Ask for the order books of all symbols that no stream tells of."""
+        while True:
+            interval_s = max(
+                self._around.settings.orderbook_update_interval, POLLED_BOOK_INTERVAL_S
+            )
+            await asyncio.sleep(interval_s)
+            await self._for_each(list(self._unheard()), self._poll_book)
+
+    async def _poll_book(self, symbol: str) -> None:
+        depth = await self._exchange.depth(symbol, self._around.settings.orderbook_levels)
+        self._books.on_depth(symbol, depth)
+
+    async def _for_each(self, symbols: Sequence[str], ask: Ask) -> None:
+        """Ask for each symbol side by side; what fails is asked again in the next turn."""
+
+        async def try_one(symbol: str) -> None:
+            try:
+                await ask(symbol)
+            except TransientError as error:
+                self._around.lost("exchange", error)
+            except RejectedError as error:
+                log.warning("symbol_refused", symbol=symbol, reason=str(error))
+            else:
+                self._around.found("exchange")
+
+        async with asyncio.TaskGroup() as group:
+            for symbol in symbols:
+                group.create_task(try_one(symbol))

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The running minute of one symbol, exact to the trade.
+
+The exchange's kline events are the authority, but come every two seconds; the trades between two
+of them are folded on top. Trade numbers are dense, so a missing trade shows: from then on the
+kline alone speaks, until the next one has caught up.
+"""
+
+from collections import deque
+from decimal import Decimal
+
+import msgspec
+from linkora.market import Candle
+from linkora.timeframes import MINUTE_MS, floor_minute_ms
+
+MAX_TAIL_TRADES = 20_000
+
+
+class Trade(msgspec.Struct, frozen=True):
+    """One trade; ``is_buyer_maker`` says that the taker sold."""
+
+    symbol: str
+    id: int
+    price: Decimal
+    quantity: Decimal
+    time_ms: int
+    is_buyer_maker: bool
+
+
+class RunningCandle:
+    """Folds kline events and trades of one symbol into the state of its newest minute."""
+
+    def __init__(self) -> None:
+        self._candle: Candle | None = None
+        self._kline: Candle | None = None
+        self._closed_until_ms = 0
+        # Trades that no kline has included yet, without a hole among them.
+        self._tail: deque[Trade] = deque()
+        # The number after the newest trade; None before the first one is known.
+        self._next_id: int | None = None
+        # Whether the tail follows the last kline without a hole, so that it may be folded.
+        self._is_anchored = False
+
+    @property
+    def candle(self) -> Candle | None:
+        """The newest minute so far, never closed; ``None`` before anything was heard."""
+        return self._candle
+
+    def apply_kline(self, candle: Candle, last_trade_id: int | None) -> None:
+        """Take over the exchange's own state of a minute.
+
+        Args:
+            candle: The minute as the exchange tells it, running or closed.
+            last_trade_id: Number of the last trade in it, -1 if it has none; ``None`` if the
+                source does not tell (REST), which ends the folding until one does.
+        """
+        if candle.is_closed:
+            self._closed_until_ms = max(self._closed_until_ms, candle.open_time_ms + MINUTE_MS)
+        if self._candle is not None and candle.open_time_ms < self._candle.open_time_ms:
+            return
+        if not candle.is_closed and self._is_outdated(candle, last_trade_id):
+            return
+        self._kline = candle
+        if last_trade_id is None:
+            self._tail.clear()
+            self._is_anchored = False
+        elif last_trade_id >= 0:
+            self._anchor(last_trade_id)
+        self._candle = None if candle.is_closed else candle
+        if self._is_anchored:
+            for trade in self._tail:
+                self._fold(trade)
+
+    def apply_trade(self, trade: Trade) -> None:
+        """Add one trade, unless it is known already or others before it are missing."""
+        if self._next_id is not None and trade.id < self._next_id:
+            return
+        if trade.id != self._next_id or len(self._tail) >= MAX_TAIL_TRADES:
+            self._tail.clear()
+            self._is_anchored = False
+        self._next_id = trade.id + 1
+        self._tail.append(trade)
+        if self._is_anchored:
+            self._fold(trade)
+
+    def _is_outdated(self, candle: Candle, last_trade_id: int | None) -> bool:
+        """Return whether a later state of that minute is known (two sources may overlap)."""
+        if candle.open_time_ms < self._closed_until_ms:
+            return True
+        known = self._candle if last_trade_id is None else self._kline
+        is_same_minute = known is not None and known.open_time_ms == candle.open_time_ms
+        return is_same_minute and known is not None and candle.trades < known.trades
+
+    def _anchor(self, last_trade_id: int) -> None:
+        """Drop the trades that the kline includes, and see whether the rest follows it."""
+        while self._tail and self._tail[0].id <= last_trade_id:
+            self._tail.popleft()
+        if self._tail:
+            self._is_anchored = self._tail[0].id == last_trade_id + 1
+        else:
+            self._is_anchored = True
+            self._next_id = max(self._next_id or 0, last_trade_id + 1)
+
+    def _fold(self, trade: Trade) -> None:
+        minute_ms = floor_minute_ms(trade.time_ms)
+        candle = self._candle
+        if candle is None or minute_ms > candle.open_time_ms:
+            if minute_ms >= self._closed_until_ms:
+                self._candle = _first(trade, minute_ms)
+        elif minute_ms == candle.open_time_ms:
+            self._candle = _added(candle, trade)
+
+
+def _first(trade: Trade, minute_ms: int) -> Candle:
+    zero = Decimal(0)
+    flat = Candle(
+        symbol=trade.symbol,
+        open_time_ms=minute_ms,
+        close_time_ms=minute_ms + MINUTE_MS - 1,
+        open=trade.price,
+        high=trade.price,
+        low=trade.price,
+        close=trade.price,
+        volume=zero,
+        quote_volume=zero,
+        trades=0,
+        taker_buy_volume=zero,
+        taker_buy_quote_volume=zero,
+        is_closed=False,
+    )
+    return _added(flat, trade)
+
+
+def _added(candle: Candle, trade: Trade) -> Candle:
+    is_first = candle.trades == 0  # a minute without trades shows the last close as its prices
+    quote = trade.price * trade.quantity
+    taker_bought = not trade.is_buyer_maker
+    zero = Decimal(0)
+    return msgspec.structs.replace(
+        candle,
+        open=trade.price if is_first else candle.open,
+        high=trade.price if is_first else max(candle.high, trade.price),
+        low=trade.price if is_first else min(candle.low, trade.price),
+        close=trade.price,
+        volume=candle.volume + trade.quantity,
+        quote_volume=candle.quote_volume + quote,
+        trades=candle.trades + 1,
+        taker_buy_volume=candle.taker_buy_volume + (trade.quantity if taker_bought else zero),
+        taker_buy_quote_volume=candle.taker_buy_quote_volume + (quote if taker_bought else zero),
+    )

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""Puts the collector together: opens what it needs, hands it down, supervises the loops."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import aiohttp
+import asyncpg
+import structlog
+from linkora.backoff import retry
+from linkora.database import open_pool
+from linkora.errors import TransientError
+from linkora.health import Health
+from linkora.http import EXCEPTION_HANDLERS, observability_routes
+from linkora.metrics import new_registry
+from linkora.pubsub import Publisher, open_redis
+from linkora.runtime import serve_http, supervise
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+
+from collector.backfill import Backfill
+from collector.binance.rest import BinanceRest
+from collector.binance.stream import StreamConnection, split
+from collector.binance.wire import ExchangeInfo
+from collector.book_store import BookStore
+from collector.books import LiveBooks
+from collector.budget import RequestBudget
+from collector.candle_store import CandleStore
+from collector.clock import ExchangeClock
+from collector.feed import Feed, stream_names
+from collector.live import LiveCandles
+from collector.metrics import CollectorMetrics
+from collector.news import News
+from collector.reading import Reading
+from collector.settings import Settings
+from collector.surroundings import Surroundings
+from collector.symbols import choose
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+STREAM_PATIENCE_S = 3.0
+CLOCK_INTERVAL_S = 60.0
+AUDIT_INTERVAL_S = 600.0
+
+
+async def run(settings: Settings) -> None:
+    """Collect until cancelled."""
+    registry, health = new_registry(), Health()
+    metrics = CollectorMetrics(registry)
+    app = Starlette(
+        routes=observability_routes(health, registry), exception_handlers=EXCEPTION_HANDLERS
+    )
+    for name in ("database", "redis", "exchange"):
+        health.down(name, "not reached yet")
+    timeout = aiohttp.ClientTimeout(total=settings.request_timeout_s)
+    async with (
+        open_pool(settings.database, name="data-collector") as pool,
+        open_redis(settings.redis) as redis,
+        aiohttp.ClientSession(timeout=timeout) as session,
+    ):
+        around = Surroundings(ExchangeClock(), settings, health, metrics)
+        await supervise(
+            serve_http(app, host=settings.collector_host, port=settings.collector_port),
+            collect(around, pool, redis, session),
+        )
+
+
+async def collect(
+    around: Surroundings, pool: asyncpg.Pool, redis: Redis, session: aiohttp.ClientSession
+) -> None:
+    """Wait for database and exchange, then run every loop."""
+    settings, store, news = around.settings, CandleStore(pool), News(Publisher(redis), around)
+    budget = RequestBudget(settings.request_weight_share)
+    around.metrics.used_weight.set_function(lambda: budget.used_weight)
+    rest = BinanceRest(
+        settings.binance_base_url,
+        session,
+        budget,
+        around.clock,
+        on_ban=store.save_ban,
+        requests_at_once=settings.requests_at_once,
+    )
+    # A ban outlives a restart: whoever asks during one is banned for longer.
+    budget.pause(await _wait_for(around, "database", store.load_ban) or 0)
+    info = await _wait_for(around, "exchange", rest.exchange_info)
+    symbols = _choose(around, info)
+    live = LiveCandles(symbols, store=store, news=news, around=around)
+    books = LiveBooks(store=BookStore(pool), news=news, around=around)
+    connections = _connections(around, session, symbols, live, books)
+    reading = Reading(
+        live,
+        books,
+        exchange=rest,
+        store=store,
+        around=around,
+        unheard=lambda: _unheard(connections, live, settings.symbol_silence_s),
+    )
+    history = Backfill(
+        symbols, exchange=rest, store=store, news=news, around=around, until_ms=lambda: live.from_ms
+    )
+    around.health.fact("symbols", lambda: list(symbols))
+    around.health.fact("history", history.progress)
+    await supervise(
+        *(connection.keep() for connection in connections),
+        live.store_closes(),
+        live.tell_running(),
+        live.store_running(),
+        books.store_and_tell(),
+        reading.chase_closes(),
+        reading.verify_closes(),
+        reading.poll(),
+        reading.poll_books(),
+        history.repair(),
+        _fill_again_and_again(history, live),
+        _keep_time(rest, around),
+    )
+
+
+async def _wait_for(around: Surroundings, neighbour: str, call: Callable[[], Awaitable[T]]) -> T:
+    answer = await retry(call, on_error=lambda error: around.lost(neighbour, error))
+    around.found(neighbour)
+    return answer
+
+
+def _choose(around: Surroundings, info: ExchangeInfo) -> tuple[str, ...]:
+    choice = choose(around.settings.symbols, info.symbols)
+    for symbol, reason in choice.refused.items():
+        log.warning("symbol_left_out", symbol=symbol, reason=reason)
+    around.health.fact("symbols_left_out", lambda: choice.refused)
+    return choice.collected
+
+
+def _connections(
+    around: Surroundings,
+    session: aiohttp.ClientSession,
+    symbols: Sequence[str],
+    live: LiveCandles,
+    books: LiveBooks,
+) -> list[StreamConnection]:
+    settings = around.settings
+    if settings.realtime_source == "poll":
+        return []
+    feed = Feed(live, books, around)
+    parts = split(
+        symbols,
+        lambda symbol: stream_names(symbol, settings.orderbook_levels),
+        settings.streams_per_connection,
+    )
+    return [
+        StreamConnection(settings.binance_ws_url, session, part, names, feed, settings)
+        for part, names in parts
+    ]
+
+
+def _unheard(
+    connections: Sequence[StreamConnection], live: LiveCandles, symbol_silence_s: float
+) -> list[str]:
+    """Return the symbols that no stream tells of at the moment."""
+    heard = {
+        symbol
+        for connection in connections
+        if connection.silence_s() < STREAM_PATIENCE_S
+        for symbol in connection.symbols
+        if live.silence_s(symbol) < symbol_silence_s
+    }
+    return [symbol for symbol in live.symbols if symbol not in heard]
+
+
+async def _fill_again_and_again(history: Backfill, live: LiveCandles) -> None:
+    """Fill the history, and look for holes in it from time to time or when some are feared."""
+    while True:
+        await history.fill()
+        try:
+            async with asyncio.timeout(AUDIT_INTERVAL_S):
+                await live.history_is_incomplete.wait()
+        except TimeoutError:
+            continue
+        live.history_is_incomplete.clear()
+
+
+async def _keep_time(rest: BinanceRest, around: Surroundings) -> None:
+    while True:
+        await asyncio.sleep(CLOCK_INTERVAL_S)
+        try:
+            await rest.server_time()
+        except TransientError as error:
+            around.lost("exchange", error)
+        else:
+            around.found("exchange")
