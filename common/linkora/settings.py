@@ -58,9 +58,9 @@ class WebSocketSettings(Section):
 
     model_config = SettingsConfigDict(env_prefix="WEBSOCKET_", populate_by_name=True)
 
-    ping_interval_s: Seconds = Field(30.0, validation_alias="WEBSOCKET_PING_INTERVAL")
-    pong_timeout_s: Seconds = Field(60.0, validation_alias="WEBSOCKET_PONG_TIMEOUT")
-    cleanup_interval_s: Seconds = Field(5.0, validation_alias="WEBSOCKET_CLEANUP_INTERVAL")
+    ping_interval_s: Seconds = Field(default=30.0, validation_alias="WEBSOCKET_PING_INTERVAL")
+    pong_timeout_s: Seconds = Field(default=60.0, validation_alias="WEBSOCKET_PONG_TIMEOUT")
+    cleanup_interval_s: Seconds = Field(default=5.0, validation_alias="WEBSOCKET_CLEANUP_INTERVAL")
     max_connections_per_address: int = Field(default=2_000, ge=1)
     max_subscriptions: int = Field(default=1_000, ge=1, le=100_000)
     mailbox_limit: int = Field(default=2_000, ge=10, le=1_000_000)
@@ -89,7 +89,9 @@ def load(settings: type[S]) -> S:
     except ValidationError as error:
         for problem in error.errors():
             prefix = _env_prefix(error.title, settings)
-            name = (prefix + "_".join(str(part) for part in problem["loc"])).upper()
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            if not name.startswith(prefix):  # an alias is the whole name already
+                name = prefix + name
             shown = "" if _is_secret(name) else f"={problem['input']!r}"
             sys.stderr.write(f"wrong setting {name}{shown}: {problem['msg']}\n")
         raise SystemExit(EXIT_WRONG_SETTING) from None
