@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from testkit.postgres import connect, option_arguments
 
-TIMESCALEDB_IMAGE = os.environ.get("TEST_TIMESCALEDB_IMAGE", "timescale/timescaledb:latest-pg16")
-REDIS_IMAGE = os.environ.get("TEST_REDIS_IMAGE", "redis:7-alpine")
+TIMESCALEDB_IMAGE = os.environ.get("TEST_TIMESCALEDB_IMAGE", "timescale/timescaledb:2.28.3-pg16")
+REDIS_IMAGE = os.environ.get("TEST_REDIS_IMAGE", "redis:8.2.1-alpine")
 ANSWER_TIMEOUT_S = 3
 PULL_TIMEOUT_S = 60
 START_TIMEOUT_S = 60

@@ -7,7 +7,8 @@ gets the image, else an embedded server. Redis likewise: ``TEST_REDIS_URL``, con
 the PostgreSQL above where it has the extension, else PGlite (WebAssembly, needs Node).
 
 Fixtures for a test: ``database`` (settings of a fresh, migrated database), ``pool``,
-``empty_database``, ``redis_settings``, ``redis_client``, ``timescale_database``.
+``empty_database``, ``redis_settings``, ``redis_client``, ``timescale_database``, and
+``either_database`` / ``either_pool``, which run a test on both kinds of database.
 For outages: ``testkit.postgres.private_postgres`` and ``testkit.redis_server.private_redis``.
 """
 
@@ -116,6 +117,21 @@ def timescale_database(timescale_server: DatabaseSettings) -> DatabaseSettings:
             " END $$"
         )
     return timescale_server
+
+
+@pytest.fixture(params=["postgresql", "timescaledb"])
+def either_database(request: pytest.FixtureRequest) -> DatabaseSettings:
+    """Runs the test twice: an empty migrated database without and with TimescaleDB."""
+    name = "database" if request.param == "postgresql" else "timescale_database"
+    settings: DatabaseSettings = request.getfixturevalue(name)
+    return settings
+
+
+@pytest.fixture
+async def either_pool(either_database: DatabaseSettings) -> AsyncIterator[asyncpg.Pool]:
+    """A pool on ``either_database``, as the services open it."""
+    async with open_pool(either_database, name="tests") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
