@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import msgspec
 import structlog
-from linkora.backoff import retry
-from linkora.errors import RejectedError
 
 from collector.binance.wire import KlineRow
 from collector.gaps import MinuteRange, batches, holes, pages, subtract
 from collector.ports import CandleStore, Exchange, Gap, News
 from collector.surroundings import Surroundings
+from linkora.backoff import retry
+from linkora.errors import RejectedError
 
 log = structlog.get_logger(__name__)
 

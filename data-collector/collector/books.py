@@ -5,47 +5,89 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
-from linkora.errors import TransientError
-from linkora.market import OrderBook
 
 from collector.binance.wire import Depth, DiffEvent, book_of_depth
-from collector.ports import BookStore, News
+from collector.book import BookState, DiffBook
+from collector.ports import BookStore, Exchange, News
 from collector.surroundings import Surroundings
+from linkora.errors import RejectedError, TransientError
+from linkora.market import OrderBook
 
 log = structlog.get_logger(__name__)
 
+SYNC_INTERVAL_S = 0.5
+
 
 class LiveBooks:
-    """Keeps the newest book of each symbol until its turn comes."""
+    """Keeps the newest book of each symbol until its turn comes.
+
+    Up to 20 levels come whole, by partial-depth streams; more are kept from a snapshot and the
+    differences after it (``DiffBook``).
+    """
 
     def __init__(
-        self,
-        *,
-        store: BookStore,
-        news: News,
-        around: Surroundings,
+        self, *, store: BookStore, news: News, exchange: Exchange, around: Surroundings
     ) -> None:
         self._store = store
         self._news = news
+        self._exchange = exchange
         self._around = around
-        self._newest: dict[str, Depth] = {}
-        self._heard_ms: dict[str, int] = {}
+        self._newest: dict[str, OrderBook] = {}
+        self._deep: dict[str, DiffBook] = {}
         self._stored_id: dict[str, int] = {}
 
     def on_depth(self, symbol: str, depth: Depth) -> None:
         """Take over a whole book; an older one than the newest is left out."""
         newest = self._newest.get(symbol)
-        if newest is None or depth.lastUpdateId >= newest.lastUpdateId:
-            self._newest[symbol] = depth
-            self._heard_ms[symbol] = self._around.clock.now_ms()
+        if newest is None or depth.lastUpdateId >= newest.last_update_id:
+            self._newest[symbol] = book_of_depth(
+                symbol,
+                depth,
+                timestamp_ms=self._around.clock.now_ms(),
+                levels=self._around.settings.orderbook_levels,
+            )
 
     def on_diff(self, event: DiffEvent) -> None:
-        """Apply a difference (only where more than 20 levels are collected)."""
+        """Apply a difference to a deep book."""
+        deep = self._deep.get(event.s)
+        if deep is None:
+            levels = self._around.settings.orderbook_levels
+            deep = self._deep[event.s] = DiffBook(levels, snapshot_limit(levels))
+        deep.apply(event)
 
     def on_lost(self, symbols: Sequence[str]) -> None:
         """Forget the order of updates: after a restart the exchange may count anew."""
         for symbol in symbols:
             self._newest.pop(symbol, None)
+            if deep := self._deep.get(symbol):
+                deep.lose()
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each deep book."""
+        return {symbol: deep.state.value for symbol, deep in self._deep.items()}
+
+    async def sync(self) -> None:
+        """Fetch snapshots for the deep books that need one, one after the other."""
+        while True:
+            await asyncio.sleep(SYNC_INTERVAL_S)
+            for symbol, deep in list(self._deep.items()):
+                if deep.needs_snapshot:
+                    await self._sync(symbol, deep)
+
+    async def _sync(self, symbol: str, deep: DiffBook) -> None:
+        limit = snapshot_limit(self._around.settings.orderbook_levels)
+        try:
+            snapshot = await self._exchange.depth(symbol, limit)
+        except TransientError as error:
+            self._around.lost("exchange", error)
+            return
+        except RejectedError as error:
+            log.warning("snapshot_refused", symbol=symbol, reason=str(error))
+            return
+        self._around.found("exchange")
+        if deep.load(snapshot):
+            self._around.metrics.book_resyncs.inc()
+            log.info("book_synced", symbol=symbol, update=deep.last_update_id)
 
     async def store_and_tell(self) -> None:
         """Write and publish the books that have changed, every ORDERBOOK_UPDATE_INTERVAL."""
@@ -62,23 +104,29 @@ class LiveBooks:
             await self._news.books(books)
 
     def _changed(self) -> list[OrderBook]:
+        synced = [
+            deep.book(symbol)
+            for symbol, deep in self._deep.items()
+            if deep.state is BookState.SYNCED
+        ]
         books = []
-        for symbol, depth in self._newest.items():
-            if self._stored_id.get(symbol) == depth.lastUpdateId:
+        for book in [*self._newest.values(), *synced]:
+            if self._stored_id.get(book.symbol) == book.last_update_id:
                 continue
-            self._stored_id[symbol] = depth.lastUpdateId
-            book = book_of_depth(
-                symbol,
-                depth,
-                timestamp_ms=self._heard_ms[symbol],
-                levels=self._around.settings.orderbook_levels,
-            )
+            self._stored_id[book.symbol] = book.last_update_id
             if is_crossed(book):
                 self._around.metrics.books_crossed.inc()
-                log.warning("crossed_book_refused", symbol=symbol, update=book.last_update_id)
+                log.warning("crossed_book_refused", symbol=book.symbol, update=book.last_update_id)
+                if deep := self._deep.get(book.symbol):
+                    deep.lose()
             else:
                 books.append(book)
         return books
+
+
+def snapshot_limit(levels: int) -> int:
+    """Return how many levels a snapshot is asked for: more than twice those wanted."""
+    return next(limit for limit in (100, 500, 1000, 5000) if limit > 2 * levels)
 
 
 def is_crossed(book: OrderBook) -> bool:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
-from linkora.errors import CorruptMessage, TransientError
-from linkora.market import Candle
 
 from collector.binance.wire import (
     Depth,
@@ -20,6 +18,8 @@ from collector.binance.wire import (
 )
 from collector.running import Trade
 from collector.surroundings import Surroundings
+from linkora.errors import CorruptMessage, TransientError
+from linkora.market import Candle
 
 log = structlog.get_logger(__name__)
 

@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Sequence
 
 import msgspec
+
 from linkora.timeframes import MINUTE_MS, floor_minute_ms
 
 PAGE_MINUTES = 1000  # the most rows that a klines answer has

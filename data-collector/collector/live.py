@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 import structlog
-from linkora.backoff import Backoff, retry
-from linkora.errors import TransientError
-from linkora.market import Candle
 
 from collector.binance.wire import KlineRow, candle_of_row
 from collector.closing import Frontier
 from collector.ports import CandleStore, News
 from collector.running import RunningCandle, Trade
 from collector.surroundings import Surroundings
+from linkora.backoff import Backoff, retry
+from linkora.errors import TransientError
+from linkora.market import Candle
 
 log = structlog.get_logger(__name__)
 

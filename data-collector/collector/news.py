@@ -4,13 +4,12 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from collector.surroundings import Surroundings
 from linkora import channels
 from linkora.errors import TransientError
 from linkora.market import Candle, OrderBook
 from linkora.messages import Position, encode_candle, encode_order_book
 from linkora.pubsub import Publisher
-
-from collector.surroundings import Surroundings
 
 Encode = Callable[[Position], bytes]
 

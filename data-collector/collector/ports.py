@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
-from linkora.market import Candle, OrderBook
 
 from collector.binance.wire import Depth, KlineRow
 from collector.gaps import MinuteRange
+from linkora.market import Candle, OrderBook
 
 
 class StoredPages(msgspec.Struct, frozen=True):

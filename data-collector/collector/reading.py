@@ -5,14 +5,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
-from linkora.errors import RejectedError, TransientError
-from linkora.timeframes import MINUTE_MS
 
 from collector.books import LiveBooks
 from collector.gaps import MinuteRange, holes
 from collector.live import REST_LAG_MS, LiveCandles
 from collector.ports import CandleStore, Exchange
 from collector.surroundings import Surroundings
+from linkora.errors import RejectedError, TransientError
+from linkora.timeframes import MINUTE_MS
 
 log = structlog.get_logger(__name__)
 

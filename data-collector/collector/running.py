@@ -10,6 +10,7 @@ from collections import deque
 from decimal import Decimal
 
 import msgspec
+
 from linkora.market import Candle
 from linkora.timeframes import MINUTE_MS, floor_minute_ms
 

@@ -8,14 +8,6 @@ from typing import TypeVar
 import aiohttp
 import asyncpg
 import structlog
-from linkora.backoff import retry
-from linkora.database import open_pool
-from linkora.errors import TransientError
-from linkora.health import Health
-from linkora.http import EXCEPTION_HANDLERS, observability_routes
-from linkora.metrics import new_registry
-from linkora.pubsub import Publisher, open_redis
-from linkora.runtime import serve_http, supervise
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 
@@ -36,6 +28,14 @@ from collector.reading import Reading
 from collector.settings import Settings
 from collector.surroundings import Surroundings
 from collector.symbols import choose
+from linkora.backoff import retry
+from linkora.database import open_pool
+from linkora.errors import TransientError
+from linkora.health import Health
+from linkora.http import EXCEPTION_HANDLERS, observability_routes
+from linkora.metrics import new_registry
+from linkora.pubsub import Publisher, open_redis
+from linkora.runtime import serve_http, supervise
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ async def collect(
     info = await _wait_for(around, "exchange", rest.exchange_info)
     symbols = _choose(around, info)
     live = LiveCandles(symbols, store=store, news=news, around=around)
-    books = LiveBooks(store=BookStore(pool), news=news, around=around)
+    books = LiveBooks(store=BookStore(pool), news=news, exchange=rest, around=around)
     connections = _connections(around, session, symbols, live, books)
     reading = Reading(
         live,
@@ -109,6 +109,7 @@ async def collect(
         live.tell_running(),
         live.store_running(),
         books.store_and_tell(),
+        books.sync(),
         reading.chase_closes(),
         reading.verify_closes(),
         reading.poll(),

@@ -5,9 +5,10 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from linkora.settings import Port, Seconds, ServiceSettings
 from pydantic import AnyHttpUrl, AnyWebsocketUrl, BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
+
+from linkora.settings import Port, Seconds, ServiceSettings
 
 _SYMBOL = re.compile(r"^[A-Z0-9\-_.]{1,20}$")
 _ALL_OF_QUOTE = re.compile(r"^ALL:[A-Z0-9]{2,10}$")

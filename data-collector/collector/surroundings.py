@@ -4,12 +4,12 @@
 from typing import NamedTuple
 
 import structlog
-from linkora.errors import TransientError
-from linkora.health import Health
 
 from collector.clock import ExchangeClock
 from collector.metrics import CollectorMetrics
 from collector.settings import Settings
+from linkora.errors import TransientError
+from linkora.health import Health
 
 log = structlog.get_logger(__name__)
 

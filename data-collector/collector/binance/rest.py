@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import aiohttp
 import structlog
-from linkora.errors import CorruptMessage, RejectedError, TransientError
 
 from collector.binance.wire import (
     Depth,
@@ -20,6 +19,7 @@ from collector.binance.wire import (
 )
 from collector.budget import RequestBudget
 from collector.clock import ExchangeClock
+from linkora.errors import CorruptMessage, RejectedError, TransientError
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)

@@ -14,6 +14,7 @@ from typing import Protocol
 import aiohttp
 import msgspec
 import structlog
+
 from linkora.backoff import Backoff
 from linkora.errors import TransientError
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
+
 from linkora.errors import CorruptMessage
 from linkora.market import Candle, Level, OrderBook
 from linkora.timeframes import floor_minute_ms
