@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from linkora.errors import TransientError
+from linkora.messages import Position
+from linkora.pubsub import Publisher, Subscribed, listen, open_redis
+from testkit.redis_server import private_redis
+
+
+def place(position: Position) -> bytes:
+    return f"{position.epoch}:{position.seq}".encode()
+
+
+async def heard(reader, count: int) -> list[bytes | Subscribed]:
+    async with asyncio.timeout(20):
+        return [await anext(reader) for _ in range(count)]
+
+
+async def test_a_reader_hears_every_message_after_it_has_subscribed(redis_settings):
+    async with (
+        open_redis(redis_settings) as redis,
+        aclosing(listen(redis, ["a", "b"], on_error=pytest.fail)) as reader,
+    ):
+        assert await heard(reader, 1) == [Subscribed()]
+        publisher = Publisher(redis, epoch=7)
+        await publisher.publish([("a", place), ("b", place), ("a", place)])
+        assert await heard(reader, 3) == [b"7:1", b"7:1", b"7:2"]
+
+
+async def test_a_number_left_out_is_a_hole_in_one_channel_only(redis_settings):
+    async with (
+        open_redis(redis_settings) as redis,
+        aclosing(listen(redis, ["a", "b"], on_error=pytest.fail)) as reader,
+    ):
+        await heard(reader, 1)
+        publisher = Publisher(redis, epoch=7)
+        publisher.skip("a")
+        await publisher.publish([("a", place), ("b", place)])
+        assert await heard(reader, 2) == [b"7:2", b"7:1"]
+
+
+async def test_an_outage_is_told_to_both_sides_and_ends_by_itself():
+    errors: list[TransientError] = []
+    with private_redis() as server:
+        async with open_redis(server.settings()) as redis:
+            publisher = Publisher(redis, epoch=7)
+            async with aclosing(listen(redis, ["a"], on_error=errors.append)) as reader:
+                await heard(reader, 1)
+                server.kill()
+                with pytest.raises(TransientError):
+                    await publisher.publish([("a", place)])
+                again = asyncio.ensure_future(heard(reader, 1))
+                await asyncio.sleep(0.3)
+                server.start()
+                assert await again == [Subscribed()]
+                await publisher.publish([("a", place)])
+                assert await heard(reader, 1) == [b"7:2"]
+    assert errors
