@@ -73,7 +73,9 @@ def test_an_answer_that_cannot_be_true_is_refused(body):
         decode_klines(body)
 
 
-@pytest.mark.parametrize("text", ["", "NaN", "-1", "1e5", "Infinity", "1.", ".5", "0x1", "١"])
+@pytest.mark.parametrize(
+    "text", ["", "NaN", "-1", "1e5", "Infinity", "1.", ".5", "0x1", "1\n", "\u0661"]
+)
 def test_only_plain_decimal_numbers_are_numbers(text):
     with pytest.raises(CorruptMessage):
         number(text)

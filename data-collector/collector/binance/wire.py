@@ -15,8 +15,8 @@ from linkora.errors import CorruptMessage
 from linkora.market import Candle, Level, OrderBook
 from linkora.timeframes import floor_minute_ms
 
-_NUMBER = re.compile(r"^\d{1,40}(\.\d{1,40})?$")
-_BANNED_UNTIL = re.compile(r"banned until (\d{13})")
+_NUMBER = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
+_BANNED_UNTIL = re.compile(r"banned until ([0-9]{13})")
 
 
 class KlineRow(msgspec.Struct, array_like=True, frozen=True):
@@ -202,7 +202,7 @@ def number(text: str) -> Decimal:
     Raises:
         CorruptMessage: If it is not a plain decimal number that is not negative.
     """
-    if not _NUMBER.match(text):
+    if not _NUMBER.fullmatch(text):
         raise CorruptMessage(f"not a number: {text[:60]!r}")
     return Decimal(text)
 
