@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The exchange: its symbols, its clock, its switches and what it has counted."""
+
+import random
+import time
+from collections import Counter
+
+import msgspec
+
+from simulator.book import BookSource, GeneratedBook
+from simulator.market import Market
+from simulator.settings import Settings, Switches
+from simulator.symbols import ORIGIN_MS, list_symbols, make_symbol
+from simulator.trades import GeneratedTrades
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A symbol on the exchange: its market and its order book."""
+
+    market: Market
+    book: BookSource
+
+
+class Exchange:
+    """Everything that REST, streams and control share. Serves one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.switches: Switches = settings.switches()
+        self.counters: Counter[str] = Counter()
+        self.down_until_ms = 0
+        self.started_ms = self.now_ms()
+        self.rng = random.Random(settings.seed)  # noqa: S311 - faults, not secrets
+        self.listings: dict[str, Listing] = {
+            symbol.name: self.generate(symbol.name, position)
+            for position, symbol in enumerate(
+                list_symbols(settings.symbols, settings.extra_symbols).values()
+            )
+        }
+
+    def now_ms(self) -> int:
+        """Return the exchange's time, Unix ms."""
+        return time.time_ns() // 1_000_000 + self.switches.clock_offset_ms
+
+    def generate(self, name: str, position: int = 0, listed_ms: int = ORIGIN_MS) -> Listing:
+        """Return a listing with a generated market."""
+        symbol = make_symbol(name, position)
+        source = GeneratedTrades(symbol, self.settings.seed, self.settings.zero_trade_rate)
+        market = Market(symbol, source, listed_ms)
+        return Listing(market, GeneratedBook(market, self.settings.seed))
