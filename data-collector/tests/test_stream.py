@@ -52,7 +52,7 @@ async def listening(
 
 async def until(claim: Callable[[], bool], timeout_s: float = 20) -> None:
     async with asyncio.timeout(timeout_s):
-        while not claim():
+        while not claim():  # noqa: ASYNC110 - the other side is a socket, not an event
             await asyncio.sleep(0.02)
 
 
@@ -86,7 +86,7 @@ async def test_a_cut_connection_is_made_again():
 
 
 async def test_a_connection_that_falls_silent_is_given_up():
-    async with running_exchange() as exchange, listening(exchange) as (recorder, connection):
+    async with running_exchange() as exchange, listening(exchange) as (recorder, _):
         await until(lambda: recorder.connected == 1)
         exchange.act("silence_streams")
         await until(lambda: bool(recorder.lost))
@@ -97,7 +97,7 @@ async def test_a_connection_that_falls_silent_is_given_up():
 async def test_an_old_connection_goes_only_when_its_successor_hears():
     async with (
         running_exchange() as exchange,
-        listening(exchange, stream_max_age_s=1.0) as (recorder, connection),
+        listening(exchange, stream_max_age_s=1.0) as (recorder, _),
     ):
         await until(lambda: recorder.connected == 3)
         assert recorder.lost == []
