@@ -58,13 +58,15 @@ async def install_packages(folder: Path) -> None:
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
         if (folder / "node_modules" / ".package-lock.json").exists():
             return
+        # Not `npm ci`: it refuses a lock file without the other platforms' optional packages, and
+        # only a registry that has them all can write one with them.
         process = await asyncio.create_subprocess_exec(
-            npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund",
+            npm, "install", "--no-save", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund",
             cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         output, _ = await asyncio.wait_for(process.communicate(), INSTALL_TIMEOUT_S)
     if process.returncode != 0:
-        message = f"npm ci failed in {folder}:\n{output.decode(errors='replace')[-2000:]}"
+        message = f"npm install failed in {folder}:\n{output.decode(errors='replace')[-2000:]}"
         raise NodeError(message)
 
 
