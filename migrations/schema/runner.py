@@ -8,8 +8,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from linkora.settings import DatabaseSettings
 
+from linkora.settings import DatabaseSettings
 from schema import timescale
 from schema.settings import Policies
 

@@ -5,9 +5,9 @@ import time
 
 import sqlalchemy
 import structlog
+
 from linkora.backoff import Backoff
 from linkora.logs import configure_logs
-
 from schema.runner import migrate
 from schema.settings import Settings
 

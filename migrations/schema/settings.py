@@ -2,8 +2,9 @@
 """What the migration job reads from the environment."""
 
 import msgspec
-from linkora.settings import DatabaseSettings, LogLevel, Section
 from pydantic import Field
+
+from linkora.settings import DatabaseSettings, LogLevel, Section
 
 
 class Policies(msgspec.Struct, frozen=True):

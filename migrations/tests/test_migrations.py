@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+
 from linkora.settings import DatabaseSettings
 from schema.runner import migrate
 from schema.settings import Policies

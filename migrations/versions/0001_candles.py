@@ -2,6 +2,7 @@
 """One-minute candles, the rollup tables of the twelve wider ones, and what rolls them up."""
 
 from alembic import op
+
 from schema.timescale import create_hypertable
 
 revision = "0001"
@@ -67,10 +68,13 @@ COMMENT ON COLUMN candles.raw_open_time IS
 
 ROLLUP = """
 CREATE TABLE {table} ({values}
+    revision                bigint      NOT NULL,
     minutes                 integer     NOT NULL,
     closed_minutes          integer     NOT NULL,
     PRIMARY KEY (symbol, open_time)
 );
+COMMENT ON COLUMN {table}.revision IS
+    'the sum of the minutes'' revisions: it grows with each correction';
 COMMENT ON COLUMN {table}.minutes IS
     'one-minute candles inside; fewer than the width where the exchange had none or we not yet';
 COMMENT ON COLUMN {table}.closed_minutes IS
@@ -88,7 +92,7 @@ ROLL_UP_STEP = """
            (array_agg(open_price ORDER BY open_time))[1], max(high_price), min(low_price),
            (array_agg(close_price ORDER BY open_time))[count(*)],
            sum(volume), sum(quote_volume), sum(trades),
-           sum(taker_buy_volume), sum(taker_buy_quote_volume), {counts}
+           sum(taker_buy_volume), sum(taker_buy_quote_volume), sum(revision), {counts}
     FROM (SELECT *, {bucket} AS bucket FROM {parent}
           WHERE symbol = ANY(symbols) AND open_time >= lo AND open_time < hi) AS inside
     GROUP BY symbol, bucket
@@ -102,6 +106,7 @@ ROLL_UP_STEP = """
         trades = excluded.trades,
         taker_buy_volume = excluded.taker_buy_volume,
         taker_buy_quote_volume = excluded.taker_buy_quote_volume,
+        revision = excluded.revision,
         minutes = excluded.minutes,
         closed_minutes = excluded.closed_minutes;
 """
@@ -117,6 +122,16 @@ DECLARE
 BEGIN
 {steps}
 END $$
+"""
+
+# STABLE, so that the planner puts the expression itself in the call's place.
+MILLISECONDS = """
+CREATE FUNCTION at_ms(ms bigint) RETURNS timestamptz LANGUAGE sql STABLE AS
+$$ SELECT timestamptz 'epoch' + ms * interval '1 millisecond' $$;
+CREATE FUNCTION ms_of(moment timestamptz) RETURNS bigint LANGUAGE sql STABLE AS
+$$ SELECT (extract(epoch FROM moment) * 1000)::bigint $$;
+COMMENT ON FUNCTION at_ms IS 'Unix milliseconds as an instant, exactly';
+COMMENT ON FUNCTION ms_of IS 'an instant as Unix milliseconds'
 """
 
 COLLECTOR_STATE = """
@@ -171,8 +186,9 @@ def roll_up_step(table: str, parent: str, width: str) -> str:
 
 
 def upgrade() -> None:
-    """Create the tables and the function."""
+    """Create the tables and the functions."""
     connection = op.get_bind()
+    connection.exec_driver_sql(MILLISECONDS)
     connection.exec_driver_sql(CANDLES)
     create_hypertable(
         connection, "candles", time_column="open_time", chunk="7 days", segment_by="symbol"

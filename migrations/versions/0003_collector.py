@@ -2,6 +2,7 @@
 """Order books, and what the collector remembers: gaps, bans, and who collects which symbol."""
 
 from alembic import op
+
 from schema.timescale import create_hypertable
 
 revision = "0003"

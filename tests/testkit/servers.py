@@ -19,15 +19,15 @@ from typing import Literal
 
 import asyncpg
 import pytest
-from linkora.database import open_pool
-from linkora.pubsub import open_redis
-from linkora.settings import DatabaseSettings, RedisSettings
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.connection import parse_url
 
+from linkora.database import open_pool
+from linkora.pubsub import open_redis
+from linkora.settings import DatabaseSettings, RedisSettings
 from testkit import containers
 from testkit.databases import Databases
 from testkit.pglite import running_pglite

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import psycopg
 import pytest
-from linkora.settings import DatabaseSettings
 from redis.asyncio import Redis
+
+from linkora.settings import DatabaseSettings
 from testkit.databases import Databases
 from testkit.postgres import connect, private_postgres
 from testkit.redis_server import private_redis
