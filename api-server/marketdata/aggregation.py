@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
+
 from linkora.market import Candle
 from linkora.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, TIMEFRAMES, Timeframe
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
+
 from linkora.errors import RequestError
 from linkora.timeframes import TIMEFRAMES, Timeframe
 

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The ASGI application: which path leads where."""
+
+import msgspec
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from linkora.dialog import converse
+from linkora.health import Health
+from linkora.http import EXCEPTION_HANDLERS, observability_routes
+from linkora.hub import Hub
+from linkora.sockets import Sockets
+from marketdata.rest import Rest
+from marketdata.websocket import MarketChannels
+
+
+class Deps(msgspec.Struct, frozen=True):
+    """What the routes use."""
+
+    rest: Rest
+    hub: Hub
+    sockets: Sockets
+    channels: MarketChannels
+    health: Health
+    registry: CollectorRegistry
+    cors_origins: list[str]
+
+
+def create_app(deps: Deps) -> Starlette:
+    """Return the application."""
+
+    async def ws(websocket: WebSocket) -> None:
+        await converse(websocket, deps.sockets, deps.hub, deps.channels)
+
+    return Starlette(
+        routes=[
+            Route("/candles", deps.rest.candles),
+            Route("/price", deps.rest.price),
+            Route("/orderbook", deps.rest.order_book),
+            Route("/symbols", deps.rest.symbols),
+            *observability_routes(deps.health, deps.registry),
+            WebSocketRoute("/ws", ws),
+        ],
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=deps.cors_origins,
+                allow_methods=["GET"],
+                allow_headers=["*"],
+                expose_headers=["etag", "retry-after", "warning"],
+                max_age=86_400,
+            )
+        ],
+        exception_handlers=EXCEPTION_HANDLERS,
+    )

@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""From Redis to the board and the hub: what is published becomes what clients are told.
+
+Messages are applied as they come. Whenever some may have been missed - at the start, after a
+reconnection, a hole in ``seq``, another ``epoch``, a change too old for the board - the symbols
+concerned are read from the database again, while the messages that arrive meanwhile are kept and
+applied once more afterwards.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+from redis.asyncio import Redis
+
+from linkora import channels
+from linkora.backoff import Backoff
+from linkora.errors import CorruptMessage, TransientError
+from linkora.hub import Frame, Hub
+from linkora.market import Candle, OrderBook
+from linkora.messages import Position, decode_candle, decode_order_book
+from linkora.pubsub import Subscribed, listen
+from linkora.timeframes import TIMEFRAMES, Timeframe
+from marketdata.aggregation import Changes, Ladder, Stale, horizon
+from marketdata.board import Board
+from marketdata.params import LEVELS
+from marketdata.topics import ALL, BookTopic, CandleTopic
+from marketdata.wire import book_frame, candle_frame
+
+log = structlog.get_logger(__name__)
+
+FLUSH_INTERVAL_S = 0.1
+# While the collector loads history it announces changes page by page: read them in batches.
+REREAD_INTERVAL_S = 2.0
+MAX_MISSED = 1000
+
+
+class Store(Protocol):
+    """What the relay reads. Every method raises ``TransientError`` while the database is away."""
+
+    async def newest_minutes(self) -> dict[str, int]:
+        """Return each symbol's newest one-minute candle's open time, Unix ms."""
+
+    async def candles(
+        self, symbol: str, frame: Timeframe, *, start_ms: int, limit: int
+    ) -> list[Candle]:
+        """Return the oldest ``limit`` candles from ``start_ms`` on, ascending."""
+
+    async def newest_books(self) -> list[OrderBook]:
+        """Return each symbol's newest order book."""
+
+
+class Metrics:
+    """What the relay counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.messages = Counter(
+            "relay_messages", "Messages read from Redis", ["kind"], registry=registry
+        )
+        self.holes = Counter(
+            "relay_holes", "Times that messages may have been missed", ["kind"], registry=registry
+        )
+        self.rereads = Counter(
+            "relay_symbol_rereads", "Symbols read from the database again", registry=registry
+        )
+        self.corrupt = Counter(
+            "relay_corrupt_messages", "Messages that could not be decoded", registry=registry
+        )
+
+
+class Sequence:
+    """Follows one channel's ``seq`` and ``epoch``."""
+
+    def __init__(self) -> None:
+        self.last: Position | None = None
+
+    def is_next(self, position: Position) -> bool:
+        """Note ``position``; return whether nothing is missing before it."""
+        last, self.last = self.last, position
+        return last is None or (position.epoch == last.epoch and position.seq == last.seq + 1)
+
+
+class Relay:
+    """Keeps ``board`` and tells ``hub``.
+
+    Args:
+        redis: Where the news come from.
+        store: Where everything can be read again.
+        board: What is kept up to date.
+        hub: Who is told.
+        registry: Where the counters go.
+        on_redis: Told the error whenever Redis is away, ``None`` once the subscription stands.
+        on_database: Told the error whenever the database is away, ``None`` after a read.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        store: Store,
+        board: Board,
+        hub: Hub,
+        *,
+        registry: CollectorRegistry,
+        on_redis: Callable[[TransientError | None], None],
+        on_database: Callable[[TransientError | None], None],
+    ) -> None:
+        self._redis = redis
+        self._store = store
+        self._board = board
+        self._hub = hub
+        self._metrics = Metrics(registry)
+        self._on_redis = on_redis
+        self._on_database = on_database
+        self._candle_sequence = Sequence()
+        self._stale: set[str] = set()
+        self._is_all_stale = True
+        self._wake = asyncio.Event()
+        self._since_reread: dict[tuple[str, int], Candle] = {}
+        self._corrected: dict[str, set[int]] = {}
+        self._frames: dict[CandleTopic, tuple[int, Frame]] = {}
+
+    def position(self) -> dict[str, int]:
+        """Return ``seq`` and ``epoch`` of the last candle message, for the heartbeat."""
+        last = self._candle_sequence.last
+        return {"seq": last.seq, "epoch": last.epoch} if last else {}
+
+    async def relay_candles(self) -> None:
+        """Read the candles' channel, for ever."""
+        async for item in listen(
+            self._redis, [channels.CANDLES_ALL], on_error=self._lost_subscription
+        ):
+            if isinstance(item, Subscribed):
+                self._board.is_connected = True
+                self._on_redis(None)
+                self._candle_sequence.last = None
+                self._reread_all()
+                continue
+            try:
+                candle, position = decode_candle(item)
+            except CorruptMessage as error:
+                self._count_corrupt(error)
+                continue
+            self._metrics.messages.labels("candle").inc()
+            if not self._candle_sequence.is_next(position):
+                self._metrics.holes.labels("candle").inc()
+                self._reread_all()
+            self._take(candle)
+
+    async def relay_books(self) -> None:
+        """Read the order books' channel, for ever."""
+        async for item in listen(self._redis, [channels.ORDERBOOK_ALL], on_error=lambda _: None):
+            if isinstance(item, Subscribed):
+                continue
+            try:
+                book, _ = decode_order_book(item)
+            except CorruptMessage as error:
+                self._count_corrupt(error)
+                continue
+            self._metrics.messages.labels("orderbook").inc()
+            self._take_book(book)
+
+    async def reread(self) -> None:
+        """Read from the database what may be stale, for ever."""
+        backoff = Backoff()
+        while True:
+            await self._wake.wait()
+            try:
+                await self._reread_stale()
+            except TransientError as error:
+                self._on_database(error)
+                await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
+            else:
+                self._on_database(None)
+                backoff.reset()
+                await asyncio.sleep(REREAD_INTERVAL_S)
+
+    async def keep_time(self) -> None:
+        """Tell what is due by the clock: conflated states and buckets that just ended."""
+        while True:
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            for symbol, frame, candle in self._board.tick(_now_ms()):
+                self._tell_final(symbol, frame, candle)
+            self._hub.flush(_monotonic_ms())
+
+    # Taking in
+
+    def _take(self, minute: Candle) -> None:
+        if self._wake.is_set():
+            self._since_reread[minute.symbol, minute.open_time_ms] = minute
+        result = self._board.apply(minute, _now_ms())
+        if isinstance(result, Changes):
+            self._tell(minute.symbol, result)
+            return
+        if minute.symbol in self._board.ladders:
+            self._corrected.setdefault(minute.symbol, set()).add(minute.open_time_ms)
+        self._mark(minute.symbol)
+
+    def _take_book(self, book: OrderBook) -> None:
+        known = self._board.books.get(book.symbol)
+        if known is not None and book.timestamp_ms < known.timestamp_ms:
+            return
+        self._board.books[book.symbol] = book
+        for levels in LEVELS:
+            topic = BookTopic(book.symbol, levels)
+            frame: Frame | None = None
+            for followed in (topic, BookTopic(ALL, levels)):
+                if self._hub.has_followers(followed):
+                    frame = frame or book_frame(book, levels)
+                    self._hub.publish_state(followed, topic, partial(_same, frame), _monotonic_ms())
+
+    # Telling
+
+    def _tell(self, symbol: str, changes: Changes) -> None:
+        for frame, candle in changes.finals:
+            self._tell_final(symbol, frame, candle)
+        self._tell_states(symbol, changes.states)
+
+    def _tell_final(self, symbol: str, frame: Timeframe, candle: Candle) -> None:
+        topics = self._followed(symbol, frame)
+        if topics:
+            message = candle_frame(candle, frame)
+            for topic in topics:
+                self._hub.publish_final(topic, message)
+
+    def _tell_states(self, symbol: str, frames: Iterable[Timeframe]) -> None:
+        for frame in frames:
+            for topic in self._followed(symbol, frame):
+                self._hub.publish_state(
+                    topic,
+                    CandleTopic(symbol, frame.name),
+                    partial(self.current, symbol, frame),
+                    _monotonic_ms(),
+                )
+
+    def _followed(self, symbol: str, frame: Timeframe) -> list[CandleTopic]:
+        topics = (CandleTopic(symbol, frame.name), CandleTopic(ALL, frame.name))
+        return [topic for topic in topics if self._hub.has_followers(topic)]
+
+    def current(self, symbol: str, frame: Timeframe) -> Frame | None:
+        """Return the newest candle as a message, encoded once for as long as it stays the same."""
+        key = CandleTopic(symbol, frame.name)
+        version = self._board.version(symbol)
+        known = self._frames.get(key)
+        if known is not None and known[0] == version:
+            return known[1]
+        candle = self._board.running(symbol, frame, _now_ms())
+        if candle is None:
+            return None
+        message = candle_frame(candle, frame)
+        self._frames[key] = (version, message)
+        return message
+
+    # Reading again
+
+    def _reread_all(self) -> None:
+        self._is_all_stale = True
+        self._board.live.clear()
+        self._wake.set()
+
+    def _mark(self, symbol: str) -> None:
+        self._stale.add(symbol)
+        self._board.live.discard(symbol)
+        self._wake.set()
+
+    async def _reread_stale(self) -> None:
+        is_all, self._is_all_stale = self._is_all_stale, False
+        wanted, self._stale = self._stale, set()
+        corrected, self._corrected = self._corrected, {}
+        try:
+            newest = await self._store.newest_minutes()
+            if is_all:
+                await self._read_books()
+            for symbol in newest if is_all else wanted & newest.keys():
+                await self._read_symbol(symbol, newest[symbol])
+                await self._tell_corrections(symbol, corrected.pop(symbol, set()))
+        except BaseException:
+            self._is_all_stale |= is_all
+            self._stale |= wanted
+            for symbol, minutes in corrected.items():
+                self._corrected.setdefault(symbol, set()).update(minutes)
+            raise
+        if not self._is_all_stale and not self._stale:
+            self._wake.clear()
+            self._since_reread.clear()
+
+    async def _read_books(self) -> None:
+        for book in await self._store.newest_books():
+            known = self._board.books.get(book.symbol)
+            if known is None or known.timestamp_ms < book.timestamp_ms:
+                self._take_book(book)
+
+    async def _read_symbol(self, symbol: str, newest_ms: int) -> None:
+        self._metrics.rereads.inc()
+        wanted = horizon(newest_ms)
+        read = self._store.candles
+        minutes = await read(symbol, TIMEFRAMES["1"], start_ms=wanted.minutes_ms, limit=MAX_MISSED)
+        hours = await read(symbol, TIMEFRAMES["1H"], start_ms=wanted.hours_ms, limit=MAX_MISSED)
+        days = await read(symbol, TIMEFRAMES["1D"], start_ms=wanted.days_ms, limit=MAX_MISSED)
+        old = self._board.ladders.get(symbol)
+        missed = await self._read_missed(symbol, old) if old is not None else []
+        self._board.seed(symbol, Ladder(minutes, hours, days))
+        for (name, _), minute in sorted(self._since_reread.items()):
+            if name == symbol:
+                result = self._board.apply(minute, _now_ms())
+                if isinstance(result, Stale):
+                    self._mark(symbol)
+        if self._board.is_connected and not self._is_all_stale and symbol not in self._stale:
+            self._board.live.add(symbol)
+        for frame, candle in missed:
+            self._tell_final(symbol, frame, candle)
+        self._tell_states(symbol, TIMEFRAMES.values())
+
+    async def _read_missed(self, symbol: str, old: Ladder) -> list[tuple[Timeframe, Candle]]:
+        """Return the closed candles that followers may not have been told of."""
+        missed: list[tuple[Timeframe, Candle]] = []
+        for frame in TIMEFRAMES.values():
+            if not self._followed(symbol, frame):
+                continue
+            start_ms = frame.open_ms(old.newest_ms)
+            known = old.candle(frame, start_ms, _now_ms())
+            missed += [
+                (frame, candle)
+                for candle in await self._store.candles(
+                    symbol, frame, start_ms=start_ms, limit=MAX_MISSED
+                )
+                if candle.is_closed and candle != known
+            ]
+        return missed
+
+    async def _tell_corrections(self, symbol: str, minutes: set[int]) -> None:
+        """Tell the closed buckets that hold ``minutes``, which are too old for the board."""
+        if not minutes:
+            return
+        for frame in TIMEFRAMES.values():
+            if self._followed(symbol, frame):
+                opens = {frame.open_ms(minute) for minute in minutes}
+                for candle in await self._store.candles(
+                    symbol, frame, start_ms=min(opens), limit=MAX_MISSED
+                ):
+                    if candle.open_time_ms in opens and candle.is_closed:
+                        self._tell_final(symbol, frame, candle)
+
+    def _lost_subscription(self, error: TransientError) -> None:
+        self._board.is_connected = False
+        self._board.live.clear()
+        self._on_redis(error)
+
+    def _count_corrupt(self, error: CorruptMessage) -> None:
+        self._metrics.corrupt.inc()
+        log.warning("message_was_corrupt", reason=str(error))
+
+
+def _same(frame: Frame) -> Frame:
+    return frame
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

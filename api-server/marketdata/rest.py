@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The REST answers: from the board where it knows them, else from the database."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from linkora.decimals import plain
+from linkora.errors import RequestError, TransientError
+from linkora.market import Candle, OrderBook
+from linkora.timeframes import Timeframe
+from marketdata import params
+from marketdata.answers import Answer, Answers
+from marketdata.board import Board, Recent, Window
+from marketdata.params import CandleRange
+from marketdata.wire import book_body, iso
+
+# Ranges that ended this long ago hardly ever change; corrections by the exchange are rare.
+CLOSED_RANGE_AGE_MS = 10 * 60_000
+CLOSED_RANGE_CACHE = "public, max-age=60, stale-while-revalidate=600"
+OPEN_CACHE = "no-cache"
+MIN_PACKED_BYTES = 1024
+PACK_IN_THREAD_BYTES = 32 * 1024
+SYMBOLS_MAX_AGE_S = 1.0
+HUNDRED = Decimal(100)
+_encoder = msgspec.json.Encoder()
+
+
+class Queries(Protocol):
+    """What is read. Every method raises ``TransientError`` while the database is away."""
+
+    async def symbols(self) -> list[str]:
+        """Return the known symbols in alphabetical order."""
+
+    async def candles_json(self, wanted: CandleRange) -> bytes:
+        """Return the candles as a JSON array of rows."""
+
+    async def candle_rows(
+        self, symbol: str, frame: Timeframe, limit: int
+    ) -> list[tuple[int, bytes]]:
+        """Return the newest ``limit`` candles as ``(open time in ms, row)``, ascending."""
+
+    async def newest_candles(self, symbol: str, frame: Timeframe, limit: int) -> list[Candle]:
+        """Return the newest ``limit`` candles, ascending."""
+
+    async def newest_book(self, symbol: str) -> OrderBook | None:
+        """Return the newest order book of ``symbol``."""
+
+
+class Rest:
+    """The endpoints. Each method is a Starlette endpoint."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        board: Board,
+        answers: Answers,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._queries = queries
+        self._board = board
+        self._answers = answers
+        self._now_ms = now_ms
+        self._loading: dict[tuple[str, str], asyncio.Lock] = {}
+        self._symbols_at_s = -SYMBOLS_MAX_AGE_S
+
+    async def symbols(self, request: Request) -> Response:
+        """``/symbols``: what is collected."""
+        stale = await self._refresh_symbols()
+        body = _encoder.encode({"symbols": self._board.symbols})
+        return await reply(request, Answer(body), stale=stale)
+
+    async def candles(self, request: Request) -> Response:
+        """``/candles``: rows of one symbol and timeframe."""
+        wanted = params.candle_range(request.query_params)
+        await self.require_symbol(wanted.symbol)
+        if wanted.start_ms is None and wanted.end_ms is None:
+            answer, is_stale = await self._newest(wanted)
+            return await reply(request, answer, stale=is_stale)
+        answer = Answer(await self._queries.candles_json(wanted))
+        end_ms = wanted.end_ms if wanted.end_ms is not None else self._now_ms()
+        is_closed = wanted.frame.close_ms(wanted.frame.open_ms(end_ms)) < (
+            self._now_ms() - CLOSED_RANGE_AGE_MS
+        )
+        return await reply(request, answer, cache=CLOSED_RANGE_CACHE if is_closed else OPEN_CACHE)
+
+    async def order_book(self, request: Request) -> Response:
+        """``/orderbook``: the newest book of one symbol."""
+        symbol = params.symbol(request.query_params)
+        levels = params.levels(request.query_params)
+        book, is_stale = await self.newest_book(symbol)
+        if book is None:
+            raise RequestError(404, "No orderbook data available for this symbol")
+        return await reply(request, Answer(book_body(book, levels)), stale=is_stale)
+
+    async def price(self, request: Request) -> Response:
+        """``/price``: the newest close against the close of the bucket before."""
+        symbol = params.symbol(request.query_params)
+        frame = params.timeframe(request.query_params)
+        pair, is_stale = await self.newest_pair(symbol, frame)
+        if not pair:
+            raise RequestError(404, "No data available for this symbol")
+        body = _encoder.encode(price_body(pair, frame))
+        return await reply(request, Answer(body), stale=is_stale)
+
+    # What other dialects need, too
+
+    async def require_symbol(self, symbol: str) -> None:
+        """Raise the 404 of an unknown symbol."""
+        if symbol not in self._board.symbols:
+            await self._refresh_symbols()
+            if symbol not in self._board.symbols:
+                raise RequestError(404, "No data available for this symbol")
+
+    async def newest_book(self, symbol: str) -> tuple[OrderBook | None, bool]:
+        """Return the newest book, and whether it may be stale."""
+        known = self._board.books.get(symbol)
+        if known is not None and self._board.is_connected:
+            return known, False
+        try:
+            stored = await self._queries.newest_book(symbol)
+        except TransientError:
+            if known is None:
+                raise
+            return known, True
+        if known is not None and (stored is None or stored.timestamp_ms < known.timestamp_ms):
+            return known, False
+        return stored, False
+
+    async def newest_pair(self, symbol: str, frame: Timeframe) -> tuple[list[Candle], bool]:
+        """Return the bucket before the newest, the newest; and whether they may be stale."""
+        known = self._board.newest_pair(symbol, frame, self._now_ms())
+        if symbol in self._board.live and len(known) == 2:
+            return known, False
+        try:
+            return await self._queries.newest_candles(symbol, frame, 2), False
+        except TransientError:
+            if not known:
+                raise
+            return known, True
+
+    async def _newest(self, wanted: CandleRange) -> tuple[Answer, bool]:
+        """Return the newest candles, and whether they may be stale."""
+        if wanted.symbol in self._board.live:
+            recent = await self._loaded(wanted)
+            if recent is not None:
+                return self._joined(wanted, recent), False
+        try:
+            return Answer(await self._queries.candles_json(wanted)), False
+        except TransientError:
+            recent = self._board.recent(wanted.symbol, wanted.frame, self._now_ms())
+            if recent is None:
+                raise
+            return self._joined(wanted, recent), True
+
+    async def _loaded(self, wanted: CandleRange) -> Recent | None:
+        """Return the recent candles, read from the database first where they are too few."""
+        assert wanted.limit is not None  # noqa: S101 - for the type; parameters always give one
+        board, symbol, frame = self._board, wanted.symbol, wanted.frame
+        recent = board.recent(symbol, frame, self._now_ms())
+        if recent is not None and recent.covers(wanted.limit):
+            return recent
+        async with self._loading.setdefault((symbol, frame.name), asyncio.Lock()):
+            recent = board.recent(symbol, frame, self._now_ms())
+            if recent is not None and recent.covers(wanted.limit):
+                return recent
+            rows = await self._queries.candle_rows(symbol, frame, wanted.limit + 1)
+            window = Window(rows, is_whole=len(rows) <= wanted.limit)
+            if not board.load(symbol, frame, window, self._now_ms()):
+                return None
+            return board.recent(symbol, frame, self._now_ms())
+
+    def _joined(self, wanted: CandleRange, recent: Recent) -> Answer:
+        assert wanted.limit is not None  # noqa: S101 - as above
+        key = (wanted.symbol, wanted.frame.name, wanted.limit, wanted.order)
+        answer = self._answers.get(key, recent.version)
+        if answer is None:
+            answer = Answer(recent.body(wanted.limit, wanted.order), recent.version)
+            self._answers.put(key, answer)
+        return answer
+
+    async def _refresh_symbols(self) -> bool:
+        """Read the symbols at most once a second; return whether they may be stale."""
+        now_s = time.monotonic()
+        if now_s - self._symbols_at_s < SYMBOLS_MAX_AGE_S:
+            return False
+        try:
+            self._board.symbols = await self._queries.symbols()
+        except TransientError:
+            if not self._board.symbols:
+                raise
+            return True
+        self._symbols_at_s = now_s
+        return False
+
+
+async def reply(
+    request: Request, answer: Answer, *, cache: str = OPEN_CACHE, stale: bool = False
+) -> Response:
+    """Return ``answer`` as the client wants it: 304 if it has it already, compressed if it can."""
+    headers = {"etag": answer.etag, "cache-control": cache, "vary": "accept-encoding, accept"}
+    if stale:
+        headers["warning"] = '110 - "Response is Stale"'
+    if answer.etag in request.headers.get("if-none-match", ""):
+        return Response(None, 304, headers)
+    body = answer.body
+    if len(body) >= MIN_PACKED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"] = "gzip"
+        if answer.packed is None and len(body) >= PACK_IN_THREAD_BYTES:
+            body = await asyncio.to_thread(answer.pack)
+        else:
+            body = answer.pack()
+    return Response(body, 200, headers, media_type="application/json")
+
+
+def price_body(pair: list[Candle], frame: Timeframe) -> dict[str, Any]:
+    """Return the body of ``/price``.
+
+    Args:
+        pair: The newest candle, last, and the one before it if there is one.
+        frame: Their timeframe.
+    """
+    current = pair[-1]
+    previous_price = pair[0].close
+    change = current.close - previous_price
+    percent = change / previous_price * HUNDRED if previous_price else Decimal(0)
+    return {
+        "symbol": current.symbol,
+        "timeframe": frame.name,
+        "current_price": plain(current.close),
+        "previous_price": plain(previous_price),
+        "change_absolute": plain(change),
+        "change_percent": format(percent.quantize(Decimal("0.01")) + 0, "f"),
+        "trend": "up" if change > 0 else "down" if change < 0 else "neutral",
+        "timestamp": current.open_time_ms,
+        "open_time": iso(current.open_time_ms),
+        "volume": plain(current.volume),
+    }

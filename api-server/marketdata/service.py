@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The composition root: opens what there is to open, wires it, and runs the loops."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from linkora.database import open_pool
+from linkora.errors import TransientError
+from linkora.health import Health
+from linkora.hub import Hub
+from linkora.metrics import new_registry
+from linkora.pubsub import open_redis
+from linkora.runtime import serve_http, supervise
+from linkora.sockets import Sockets
+from marketdata.answers import Answers
+from marketdata.app import Deps, create_app
+from marketdata.board import Board
+from marketdata.params import MAX_LIMIT
+from marketdata.queries import SERVER_SETTINGS, Queries
+from marketdata.relay import Relay
+from marketdata.rest import Rest
+from marketdata.settings import Settings
+from marketdata.websocket import MarketChannels
+
+log = structlog.get_logger(__name__)
+
+PROBE_INTERVAL_S = 1.0
+PROBE_TIMEOUT_S = 5.0
+
+
+class Neighbours:
+    """Notes which neighbour is away, and tells everybody when that changes."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self.tell: Callable[[dict[str, Any]], None] = lambda _: None
+        for name in ("database", "redis"):
+            health.down(name, "not reached yet")
+
+    def note(self, name: str, error: TransientError | None) -> None:
+        """Note that ``name`` is away, or there if ``error`` is ``None``."""
+        is_news = self._health.down(name, str(error)) if error else self._health.up(name)
+        if not is_news:
+            return
+        log.warning("neighbour_changed", neighbour=name, error=str(error) if error else None)
+        self.tell({"type": "status", **self._health.report()})
+
+
+async def run(settings: Settings, on_listening: Callable[[int], None] | None = None) -> None:
+    """Serve until cancelled.
+
+    Args:
+        settings: Everything configurable.
+        on_listening: Told the port once the server listens.
+    """
+    registry = new_registry()
+    health = Health()
+    neighbours = Neighbours(health)
+    hub = Hub()
+    board = Board(settings.api_max_windows, MAX_LIMIT)
+    async with (
+        open_pool(settings.database, name="api-server", server_settings=SERVER_SETTINGS) as pool,
+        open_redis(settings.redis) as redis,
+    ):
+        queries = Queries(pool)
+        relay = Relay(
+            redis,
+            queries,
+            board,
+            hub,
+            registry=registry,
+            on_redis=lambda error: neighbours.note("redis", error),
+            on_database=lambda error: neighbours.note("database", error),
+        )
+        sockets = Sockets(settings.websocket, registry, heartbeat=relay.position)
+        neighbours.tell = sockets.tell_all
+        health.fact("symbols", lambda: len(board.symbols))
+        health.fact("websocket_connections", lambda: len(sockets))
+        deps = Deps(
+            rest=Rest(queries, board, Answers(settings.api_cache_bytes)),
+            hub=hub,
+            sockets=sockets,
+            channels=MarketChannels(
+                board, queries, relay.current, settings.websocket_update_interval
+            ),
+            health=health,
+            registry=registry,
+            cors_origins=settings.allowed_origins,
+        )
+        await supervise(
+            relay.relay_candles(),
+            relay.relay_books(),
+            relay.reread(),
+            relay.keep_time(),
+            sockets.keep(),
+            probe(queries, neighbours),
+            serve_http(
+                create_app(deps),
+                host=settings.api_host,
+                port=settings.api_port,
+                ws_ping_interval_s=None,  # our heartbeat is a message that clients can see
+                on_listening=on_listening,
+            ),
+        )
+
+
+async def probe(queries: Queries, neighbours: Neighbours) -> None:
+    """Ask the database whether it is there, for ever."""
+    while True:
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                await queries.ping()
+        except TransientError as error:
+            neighbours.note("database", error)
+        except TimeoutError:
+            neighbours.note("database", TransientError("database: no answer"))
+        else:
+            neighbours.note("database", None)
+        await asyncio.sleep(PROBE_INTERVAL_S)
