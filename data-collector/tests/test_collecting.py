@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The whole collector, as a process of its own, against the simulated exchange."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+
+from simulator.testing import RunningExchange, running_exchange
+from testkit.services import Service, running_service
+
+MINUTE = 60_000
+SYMBOLS = ("BTCUSDT", "PEPEUSDT")
+COLUMNS = """
+    symbol, (extract(epoch FROM open_time) * 1000)::bigint AS open_ms, open_price, high_price,
+    low_price, close_price, volume, (extract(epoch FROM close_time) * 1000)::bigint AS close_ms,
+    quote_volume, trades, taker_buy_volume, taker_buy_quote_volume
+"""
+
+
+@asynccontextmanager
+async def collecting(
+    exchange: RunningExchange, database: Any, redis_settings: Any, tmp_path: Path, **settings: Any
+) -> AsyncIterator[Service]:
+    async with running_service(
+        "data-collector",
+        port_name="COLLECTOR_PORT",
+        database=database,
+        redis=redis_settings,
+        log=tmp_path / "collector.log",
+        **{
+            "BINANCE_BASE_URL": exchange.rest_url,
+            "BINANCE_WS_URL": exchange.ws_url,
+            "SYMBOLS": ",".join(SYMBOLS),
+            "REQUEST_WEIGHT_SHARE": 1,
+            **settings,
+        },
+    ) as service:
+        yield service
+
+
+def iso(time_ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ms // 1000))
+
+
+async def until_history_is_complete(service: Service) -> None:
+    async with asyncio.timeout(60):
+        while "history_complete" not in service.log.read_text():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+async def stored_minutes(pool: asyncpg.Pool, symbol: str, until_ms: int) -> list[list[Any]]:
+    rows = await pool.fetch(
+        f"SELECT {COLUMNS} FROM candles WHERE symbol = $1 AND is_closed"
+        " AND open_time < to_timestamp($2::float8 / 1000) ORDER BY open_time",
+        symbol, until_ms,
+    )  # fmt: skip
+    return [list(row.values())[1:] for row in rows]
+
+
+def truth(exchange: RunningExchange, symbol: str, start_ms: int, end_ms: int) -> list[list[Any]]:
+    rows = exchange.truth_klines(symbol, start_ms, end_ms - 1)
+    numbers = (1, 2, 3, 4, 5, 7, 9, 10)
+    return [
+        [Decimal(value) if place in numbers else value for place, value in enumerate(row[:11])]
+        for row in rows
+    ]
+
+
+async def test_history_is_stored_row_by_row_as_the_exchange_has_it(
+    pool, database, redis_settings, tmp_path
+):
+    async with running_exchange(symbols=",".join(SYMBOLS)) as exchange:
+        now_ms = exchange.now_ms()
+        start_ms = (now_ms - 5000 * MINUTE) // MINUTE * MINUTE
+        async with collecting(
+            exchange, database, redis_settings, tmp_path, START_DATE=iso(start_ms)
+        ) as collector:
+            await collector.until_healthy()
+            await until_history_is_complete(collector)
+        end_ms = now_ms // MINUTE * MINUTE
+        for symbol in SYMBOLS:
+            stored = await stored_minutes(pool, symbol, end_ms)
+            assert stored == truth(exchange, symbol, start_ms, end_ms)
+
+
+async def test_a_minute_closes_as_the_exchange_says_and_is_told_after_it_is_stored(
+    pool, database, redis_settings, redis_client, tmp_path
+):
+    now_ms = int(time.time() * 1000) // MINUTE * MINUTE + 53_000
+    async with (
+        running_exchange(now_ms=now_ms, symbols=",".join(SYMBOLS)) as exchange,
+        redis_client.pubsub() as pubsub,
+    ):
+        start_ms = now_ms // MINUTE * MINUTE - 10 * MINUTE
+        minute_ms = now_ms // MINUTE * MINUTE
+        await pubsub.subscribe("candles:all")
+        async with collecting(
+            exchange, database, redis_settings, tmp_path, START_DATE=iso(start_ms)
+        ):
+            closed: dict[str, dict[str, Any]] = {}
+            running = 0
+            async with asyncio.timeout(40):
+                while len(closed) < len(SYMBOLS):
+                    message = await pubsub.get_message(timeout=1)
+                    if message is None or message["type"] != "message":
+                        continue
+                    candle = json.loads(message["data"])
+                    running += not candle["is_closed"]
+                    if candle["is_closed"] and candle["timestamp"] == minute_ms:
+                        stored = await pool.fetchval(
+                            "SELECT is_closed FROM candles WHERE symbol = $1"
+                            " AND open_time = to_timestamp($2)",
+                            candle["symbol"], minute_ms / 1000,
+                        )  # fmt: skip
+                        assert stored is True
+                        closed[candle["symbol"]] = candle
+            assert running > 5
+        for symbol in SYMBOLS:
+            (row,) = exchange.truth_klines(symbol, minute_ms, minute_ms)
+            told = closed[symbol]
+            assert [told[k] for k in ("open", "high", "low", "close", "volume")] == row[1:6]
+            assert [told["quote_volume"], told["trades"], told["close_time"]] == [
+                row[7], row[8], row[6],
+            ]  # fmt: skip
+            assert [told["taker_buy_volume"], told["taker_buy_quote_volume"]] == row[9:11]
+            assert told["revision"] == 0
+            last = (await stored_minutes(pool, symbol, minute_ms + MINUTE))[-1]
+            assert last == truth(exchange, symbol, minute_ms, minute_ms + 1)[0]
+
+
+@pytest.mark.parametrize("levels", [20, 100])
+async def test_order_books_are_told_and_stored(
+    levels, pool, database, redis_settings, redis_client, tmp_path
+):
+    async with running_exchange(symbols="BTCUSDT") as exchange, redis_client.pubsub() as pubsub:
+        await pubsub.subscribe("orderbook:BTCUSDT")
+        async with collecting(
+            exchange, database, redis_settings, tmp_path,
+            START_DATE=iso(exchange.now_ms() - 10 * MINUTE), SYMBOLS="BTCUSDT",
+            ORDERBOOK_LEVELS=levels, ORDERBOOK_UPDATE_INTERVAL=0.2,
+        ):  # fmt: skip
+            books: list[dict[str, Any]] = []
+            async with asyncio.timeout(30):
+                while len(books) < 5:
+                    message = await pubsub.get_message(timeout=1)
+                    if message is not None and message["type"] == "message":
+                        books.append(json.loads(message["data"]))
+    for book in books:
+        bids, asks = ([Decimal(x["price"]) for x in book[side]] for side in ("bids", "asks"))
+        assert bids == sorted(bids, reverse=True)
+        assert asks == sorted(asks)
+        assert bids[0] < asks[0]
+        assert len(bids) == len(asks) == levels
+    numbers = [row["last_update_id"] for row in await pool.fetch("SELECT * FROM orderbook_data")]
+    assert {book["last_update_id"] for book in books} <= set(numbers)
+
+
+async def test_health_tells_what_is_collected(database, redis_settings, tmp_path):
+    async with (
+        running_exchange(symbols="BTCUSDT") as exchange, collecting(
+            exchange, database, redis_settings, tmp_path,
+            SYMBOLS="BTCUSDT,NOSUCHUSDT", START_DATE=iso(exchange.now_ms() - 600_000),
+        ) as collector,
+        aiohttp.ClientSession() as session,
+    ):  # fmt: skip
+        await collector.until_healthy()
+        async with session.get(f"{collector.url}/health") as answer:
+            told = await answer.json()
+        assert told["symbols"] == ["BTCUSDT"]
+        assert told["symbols_left_out"] == {"NOSUCHUSDT": "the exchange does not know it"}
+        async with session.get(f"{collector.url}/metrics") as answer:
+            assert "collector_used_weight" in await answer.text()
