@@ -62,7 +62,8 @@ async def install_packages(folder: Path) -> None:
         # only a registry that has them all can write one with them.
         process = await asyncio.create_subprocess_exec(
             npm, "install", "--no-save", "--omit=dev", "--ignore-scripts", "--no-audit",
-            "--no-fund", cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            "--no-fund",
+            cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         output, _ = await asyncio.wait_for(process.communicate(), INSTALL_TIMEOUT_S)
     if process.returncode != 0:
