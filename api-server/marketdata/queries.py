@@ -34,8 +34,8 @@ _TAKER_FIELDS = ("taker_buy_volume", "taker_buy_quote_volume")
 
 
 def _amount(column: str) -> str:
-    # Adding zero pads to 8 decimals and keeps all digits beyond.
-    return f"""',"{column}":"' || ({column} + 0.00000000)::text || '"'"""
+    # As ``plain`` has it: no zeros beyond 8 decimals, all other digits, at least 8 decimals.
+    return f"""',"{column}":"' || (trim_scale({column}) + 0.00000000)::text || '"'"""
 
 
 # JSON made here costs a third of records -> Decimal -> text -> JSON in Python. Nothing needs
@@ -89,8 +89,10 @@ _NEWEST_BOOK = f"""
     LIMIT 1
 """  # noqa: S608 - as above
 _PING = "SELECT 1"
-# As ``Ladder`` has it: the grid's end has passed and no minute inside is still running.
-_IS_ROLLUP_CLOSED = "(minutes = closed_minutes AND close_time < now())"
+# As ``Ladder`` has it: its time is over, by the clock or because its last minute has closed, and
+# no minute inside is still running.
+_IS_ROLLUP_CLOSED = """(minutes = closed_minutes AND
+    (close_time < now() OR last_open_time > close_time - interval '1 minute'))"""
 
 
 class _Statements:
@@ -98,12 +100,9 @@ class _Statements:
 
     def __init__(self, frame: Timeframe) -> None:
         is_minute = frame.parent is None
-        is_closed = (
-            "is_closed" if is_minute else "(minutes = closed_minutes AND close_time < now())"
-        )
         names = {
-            "is_closed": is_closed,
-            "revision": "revision" if is_minute else "0",
+            "is_closed": "is_closed" if is_minute else _IS_ROLLUP_CLOSED,
+            "revision": "revision",
             "table": frame.table,
         }
         self.json: dict[tuple[bool, bool], str] = {}

@@ -71,6 +71,7 @@ CREATE TABLE {table} ({values}
     revision                bigint      NOT NULL,
     minutes                 integer     NOT NULL,
     closed_minutes          integer     NOT NULL,
+    last_open_time          timestamptz NOT NULL,
     PRIMARY KEY (symbol, open_time)
 );
 COMMENT ON COLUMN {table}.revision IS
@@ -78,7 +79,9 @@ COMMENT ON COLUMN {table}.revision IS
 COMMENT ON COLUMN {table}.minutes IS
     'one-minute candles inside; fewer than the width where the exchange had none or we not yet';
 COMMENT ON COLUMN {table}.closed_minutes IS
-    'how many of them are closed'
+    'how many of them are closed';
+COMMENT ON COLUMN {table}.last_open_time IS
+    'open time of the newest of them'
 """
 
 # Times are instants and every bucket is cut in UTC: nothing here asks the session's time zone
@@ -108,7 +111,8 @@ ROLL_UP_STEP = """
         taker_buy_quote_volume = excluded.taker_buy_quote_volume,
         revision = excluded.revision,
         minutes = excluded.minutes,
-        closed_minutes = excluded.closed_minutes;
+        closed_minutes = excluded.closed_minutes,
+        last_open_time = excluded.last_open_time;
 """
 
 ROLL_UP = """
@@ -171,8 +175,8 @@ def next_bucket(width: str, open_time: str) -> str:
 
 def roll_up_step(table: str, parent: str, width: str) -> str:
     """Return the statements that make one rollup table anew over a span."""
-    of_minutes = "count(*), count(*) FILTER (WHERE is_closed)"
-    of_rollups = "sum(minutes), sum(closed_minutes)"
+    of_minutes = "count(*), count(*) FILTER (WHERE is_closed), max(open_time)"
+    of_rollups = "sum(minutes), sum(closed_minutes), max(last_open_time)"
     return ROLL_UP_STEP.format(
         table=table,
         parent=parent,
