@@ -4,6 +4,7 @@
 CANDLES_ALL = "candles:all"
 ORDERBOOK_ALL = "orderbook:all"
 ORDERS_ALL = "orders:all"
+TRADES_ALL = "trades:all"
 
 
 def candles(symbol: str) -> str:
@@ -14,3 +15,13 @@ def candles(symbol: str) -> str:
 def orderbook(symbol: str) -> str:
     """Return the channel of one symbol's order books."""
     return f"orderbook:{symbol}"
+
+
+def trades(symbol: str) -> str:
+    """Return the channel of one symbol's trades."""
+    return f"trades:{symbol}"
+
+
+def recent_trades_key(symbol: str) -> str:
+    """Return the key of the Redis list of one symbol's newest trades, the newest first."""
+    return f"recent_trades:{symbol}"

@@ -55,3 +55,20 @@ class OrderBook(msgspec.Struct, frozen=True, kw_only=True):
     last_update_id: int
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True):
+    """One trade on the exchange.
+
+    Attributes:
+        id: The exchange's number; dense for each symbol.
+        time_ms: Unix ms, UTC.
+        is_buyer_maker: True if the taker sold.
+    """
+
+    symbol: str
+    id: int
+    price: Decimal
+    quantity: Decimal
+    time_ms: int
+    is_buyer_maker: bool

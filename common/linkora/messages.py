@@ -6,6 +6,7 @@ and publisher, ``epoch`` is the publisher's start: a reader that sees a hole or 
 missed something and reads the database again.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ import msgspec
 
 from linkora.decimals import plain
 from linkora.errors import CorruptMessage
-from linkora.market import Candle, Level, OrderBook
+from linkora.market import Candle, Level, OrderBook, Trade
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -63,10 +64,30 @@ class OrderBookMessage(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
 
 
+class TradeMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One trade: an element of ``TradesMessage`` and of the list of recent trades."""
+
+    id: int
+    price: str
+    quantity: str
+    timestamp: int
+    is_buyer_maker: bool
+
+
+class TradesMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest trades of one symbol on ``trades:all`` and ``trades:{symbol}``, oldest first."""
+
+    symbol: str
+    trades: list[TradeMessage]
+    seq: int
+    epoch: int
+
+
 M = TypeVar("M")
 _encoder = msgspec.json.Encoder()
 _candle_decoder = msgspec.json.Decoder(CandleMessage)
 _book_decoder = msgspec.json.Decoder(OrderBookMessage)
+_trades_decoder = msgspec.json.Decoder(TradesMessage)
 
 
 def encode_candle(candle: Candle, position: Position) -> bytes:
@@ -155,6 +176,34 @@ def decode_order_book(payload: bytes) -> tuple[OrderBook, Position]:
     except ArithmeticError as error:
         raise CorruptMessage(f"not a number in {payload[:200]!r}") from error
     return book, Position(message.seq, message.epoch)
+
+
+def encode_trades(symbol: str, trades: Sequence[Trade], position: Position) -> bytes:
+    """Return the message that tells these trades of one symbol, oldest first."""
+    told = [trade_message(trade) for trade in trades]
+    return _encoder.encode(
+        TradesMessage(symbol=symbol, trades=told, seq=position.seq, epoch=position.epoch)
+    )
+
+
+def decode_trades(payload: bytes) -> TradesMessage:
+    """Return a message of trades in its wire form, which is also what clients are told.
+
+    Raises:
+        CorruptMessage: If ``payload`` is not one.
+    """
+    return _decode(_trades_decoder, payload)
+
+
+def trade_message(trade: Trade) -> TradeMessage:
+    """Return a trade in its wire form."""
+    return TradeMessage(
+        id=trade.id,
+        price=plain(trade.price),
+        quantity=plain(trade.quantity),
+        timestamp=trade.time_ms,
+        is_buyer_maker=trade.is_buyer_maker,
+    )
 
 
 def level_messages(levels: tuple[Level, ...]) -> list[LevelMessage]:

@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linkora.errors import CorruptMessage
-from linkora.market import Candle, Level, OrderBook
+from linkora.market import Candle, Level, OrderBook, Trade
 from linkora.messages import (
     Position,
     decode_candle,
     decode_order_book,
+    decode_trades,
     encode_candle,
     encode_order_book,
+    encode_trades,
 )
 
 NUMBERS = st.decimals(min_value=0, max_value=10**16, places=8)
@@ -38,6 +40,16 @@ def test_small_prices_are_told_without_an_exponent():
     payload = encode_order_book(book, Position(1, 1))
     assert b'"price":"0.00000005","quantity":"10000000000000.00000000"' in payload
     assert decode_order_book(payload) == (book, Position(1, 1))
+
+
+def test_trades_are_told_with_plain_numbers():
+    trade = Trade(
+        symbol="PEPEUSDT", id=9, price=Decimal("5E-8"), quantity=Decimal("1E+3"), time_ms=4,
+        is_buyer_maker=True,
+    )  # fmt: skip
+    told = decode_trades(encode_trades("PEPEUSDT", [trade], Position(3, 2)))
+    assert (told.symbol, told.seq, told.epoch) == ("PEPEUSDT", 3, 2)
+    assert (told.trades[0].price, told.trades[0].quantity) == ("0.00000005", "1000.00000000")
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,9 @@ from collector.binance.wire import (
     decode,
     number,
 )
-from collector.running import Trade
 from collector.surroundings import Surroundings
 from linkora.errors import CorruptMessage, TransientError
-from linkora.market import Candle
+from linkora.market import Candle, Trade
 
 log = structlog.get_logger(__name__)
 
@@ -132,4 +131,11 @@ def _is_refusal(text: str) -> bool:
 
 
 def _trade(event: TradeEvent) -> Trade:
-    return Trade(event.s, event.t, number(event.p), number(event.q), event.T, event.m)
+    return Trade(
+        symbol=event.s,
+        id=event.t,
+        price=number(event.p),
+        quantity=number(event.q),
+        time_ms=event.T,
+        is_buyer_maker=event.m,
+    )

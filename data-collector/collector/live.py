@@ -11,11 +11,11 @@ import structlog
 from collector.binance.wire import KlineRow, candle_of_row
 from collector.closing import Frontier
 from collector.ports import CandleStore, News
-from collector.running import RunningCandle, Trade
+from collector.running import RunningCandle
 from collector.surroundings import Surroundings
 from linkora.backoff import Backoff, retry
 from linkora.errors import TransientError
-from linkora.market import Candle
+from linkora.market import Candle, Trade
 
 log = structlog.get_logger(__name__)
 

@@ -11,21 +11,10 @@ from decimal import Decimal
 
 import msgspec
 
-from linkora.market import Candle
+from linkora.market import Candle, Trade
 from linkora.timeframes import MINUTE_MS, floor_minute_ms
 
 MAX_TAIL_TRADES = 20_000
-
-
-class Trade(msgspec.Struct, frozen=True):
-    """One trade; ``is_buyer_maker`` says that the taker sold."""
-
-    symbol: str
-    id: int
-    price: Decimal
-    quantity: Decimal
-    time_ms: int
-    is_buyer_maker: bool
 
 
 class RunningCandle:

@@ -4,15 +4,18 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.running import RunningCandle, Trade
-from linkora.market import Candle
+from collector.running import RunningCandle
+from linkora.market import Candle, Trade
 
 MINUTE = 60_000
 ZERO = Decimal(0)
 
 
 def trade(id_: int, minute: int = 0, price: int = 10, quantity: int = 1, sold: bool = False):
-    return Trade("X", id_, Decimal(price), Decimal(quantity), minute * MINUTE + 1, sold)
+    return Trade(
+        symbol="X", id=id_, price=Decimal(price), quantity=Decimal(quantity),
+        time_ms=minute * MINUTE + 1, is_buyer_maker=sold,
+    )  # fmt: skip
 
 
 def fold(trades: list[Trade], minute: int, *, is_closed: bool = False, last: int = 10) -> Candle:
