@@ -10,6 +10,7 @@ applied once more afterwards.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -36,6 +37,7 @@ log = structlog.get_logger(__name__)
 FLUSH_INTERVAL_S = 0.1
 # While the collector loads history it announces changes page by page: read them in batches.
 REREAD_INTERVAL_S = 2.0
+START_GRACE_S = 1.0
 MAX_MISSED = 1000
 
 
@@ -94,7 +96,7 @@ class Relay:
         hub: Who is told.
         registry: Where the counters go.
         on_redis: Told the error whenever Redis is away, ``None`` once the subscription stands.
-        on_database: Told the error whenever the database is away, ``None`` after a read.
+        on_reread: Told the error when the database could not be read, ``None`` once all is read.
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class Relay:
         *,
         registry: CollectorRegistry,
         on_redis: Callable[[TransientError | None], None],
-        on_database: Callable[[TransientError | None], None],
+        on_reread: Callable[[TransientError | None], None],
     ) -> None:
         self._redis = redis
         self._store = store
@@ -114,7 +116,7 @@ class Relay:
         self._hub = hub
         self._metrics = Metrics(registry)
         self._on_redis = on_redis
-        self._on_database = on_database
+        self._on_reread = on_reread
         self._candle_sequence = Sequence()
         self._stale: set[str] = set()
         self._is_all_stale = True
@@ -166,15 +168,19 @@ class Relay:
     async def reread(self) -> None:
         """Read from the database what may be stale, for ever."""
         backoff = Backoff()
+        with suppress(TimeoutError):  # without Redis, too, the newest stored state is served
+            await asyncio.wait_for(self._wake.wait(), START_GRACE_S)
+        self._wake.set()
         while True:
             await self._wake.wait()
             try:
                 await self._reread_stale()
             except TransientError as error:
-                self._on_database(error)
+                self._on_reread(error)
                 await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
             else:
-                self._on_database(None)
+                if self._board.is_connected:
+                    self._on_reread(None)
                 backoff.reset()
                 await asyncio.sleep(REREAD_INTERVAL_S)
 
@@ -348,6 +354,7 @@ class Relay:
         self._board.is_connected = False
         self._board.live.clear()
         self._on_redis(error)
+        self._on_reread(error)
 
     def _count_corrupt(self, error: CorruptMessage) -> None:
         self._metrics.corrupt.inc()

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 PROBE_INTERVAL_S = 1.0
 PROBE_TIMEOUT_S = 5.0
+LIVE_DATA = "live_data"
 
 
 class Neighbours:
@@ -37,7 +38,7 @@ class Neighbours:
     def __init__(self, health: Health) -> None:
         self._health = health
         self.tell: Callable[[dict[str, Any]], None] = lambda _: None
-        for name in ("database", "redis"):
+        for name in ("database", "redis", LIVE_DATA):
             health.down(name, "not reached yet")
 
     def note(self, name: str, error: TransientError | None) -> None:
@@ -73,7 +74,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             hub,
             registry=registry,
             on_redis=lambda error: neighbours.note("redis", error),
-            on_database=lambda error: neighbours.note("database", error),
+            on_reread=lambda error: neighbours.note(LIVE_DATA, error),
         )
         sockets = Sockets(settings.websocket, registry, heartbeat=relay.position)
         neighbours.tell = sockets.tell_all
