@@ -23,6 +23,8 @@ _TRANSIENT = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.UndefinedTableError,
     asyncpg.LockNotAvailableError,
+    # What asyncpg says when a connection breaks between the messages of one call.
+    asyncpg.InternalClientError,
 )
 
 

@@ -34,6 +34,12 @@ class CandleListener(Protocol):
     def on_connected(self, symbols: Sequence[str]) -> None: ...  # noqa: D102
 
 
+class TradeListener(Protocol):
+    """Who hears the trades alone."""
+
+    def on_trade(self, trade: Trade) -> None: ...  # noqa: D102
+
+
 class BookListener(Protocol):
     """Who hears the order book."""
 
@@ -61,10 +67,12 @@ class Feed:
         self,
         candles: CandleListener,
         books: BookListener,
+        tape: TradeListener,
         around: Surroundings,
     ) -> None:
         self._candles = candles
         self._books = books
+        self._tape = tape
         self._around = around
         self._lost: dict[Sequence[str], str] = {}
 
@@ -110,7 +118,9 @@ class Feed:
             event = decode(KlineEvent, envelope.data)
             self._candles.on_kline(candle_of_event(event), event.k.L, event.E)
         elif kind == "trade":
-            self._candles.on_trade(_trade(decode(TradeEvent, envelope.data)))
+            trade = _trade(decode(TradeEvent, envelope.data))
+            self._candles.on_trade(trade)
+            self._tape.on_trade(trade)
         elif kind.startswith(("depth@", "depth")) and kind[5:6] in ("", "@"):
             self._books.on_diff(decode(DiffEvent, envelope.data))
         elif kind.startswith("depth"):

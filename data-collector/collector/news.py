@@ -1,16 +1,28 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """Tells on Redis what has happened; each message to the channel of all and to the symbol's own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+
+import msgspec
+from redis.asyncio import Redis
 
 from collector.surroundings import Surroundings
 from linkora import channels
 from linkora.errors import TransientError
-from linkora.market import Candle, OrderBook
-from linkora.messages import Position, encode_candle, encode_order_book
-from linkora.pubsub import Publisher
+from linkora.market import Candle, OrderBook, Trade
+from linkora.messages import (
+    Position,
+    encode_candle,
+    encode_order_book,
+    encode_trades,
+    trade_message,
+)
+from linkora.pubsub import Publisher, transient_errors
 
+TRADES_KEPT = 1_000
+TRADES_KEPT_S = 24 * 3600
+_encode = msgspec.json.encode
 Encode = Callable[[Position], bytes]
 
 
@@ -21,8 +33,9 @@ class News:
     message took tells the readers to look there.
     """
 
-    def __init__(self, publisher: Publisher, around: Surroundings) -> None:
-        self._publisher = publisher
+    def __init__(self, redis: Redis, around: Surroundings) -> None:
+        self._redis = redis
+        self._publisher = Publisher(redis)
         self._around = around
 
     async def candles(self, candles: Iterable[Candle]) -> None:
@@ -40,6 +53,25 @@ class News:
             for book in books
             for channel in (channels.ORDERBOOK_ALL, channels.orderbook(book.symbol))
         )
+
+    async def trades(self, trades: Mapping[str, Sequence[Trade]]) -> None:
+        """Publish the new trades of each symbol, oldest first, and keep the newest ones."""
+        await self._publish(
+            (channel, partial(encode_trades, symbol, told))
+            for symbol, told in trades.items()
+            for channel in (channels.TRADES_ALL, channels.trades(symbol))
+        )
+        try:
+            with transient_errors():
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for symbol, told in trades.items():
+                        key = channels.recent_trades_key(symbol)
+                        pipe.lpush(key, *(_encode(trade_message(trade)) for trade in told))
+                        pipe.ltrim(key, 0, TRADES_KEPT - 1)
+                        pipe.expire(key, TRADES_KEPT_S)
+                    await pipe.execute()
+        except TransientError as error:
+            self._around.lost("redis", error)
 
     def history_changed(self, symbol: str) -> None:
         """Make the readers of candles read the database again, with the next message.

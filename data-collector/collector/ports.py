@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """What the loops ask of stores, exchange and news: the walls between them, as protocols."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from collector.binance.wire import Depth, KlineRow
 from collector.gaps import MinuteRange
-from linkora.market import Candle, OrderBook
+from linkora.market import Candle, OrderBook, Trade
 
 
 class StoredPages(msgspec.Struct, frozen=True):
@@ -56,6 +56,7 @@ class News(Protocol):
 
     async def candles(self, candles: Iterable[Candle]) -> None: ...  # noqa: D102
     async def books(self, books: Iterable[OrderBook]) -> None: ...  # noqa: D102
+    async def trades(self, trades: Mapping[str, Sequence[Trade]]) -> None: ...  # noqa: D102
     def history_changed(self, symbol: str) -> None: ...  # noqa: D102
 
 

@@ -2,7 +2,7 @@
 """Puts the collector together: opens what it needs, hands it down, supervises the loops."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TypeVar
 
 import aiohttp
@@ -21,6 +21,8 @@ from collector.budget import RequestBudget
 from collector.candle_store import CandleStore
 from collector.clock import ExchangeClock
 from collector.feed import Feed, stream_names
+from collector.lease_store import open_lease_session
+from collector.leases import Leases
 from collector.live import LiveCandles
 from collector.metrics import CollectorMetrics
 from collector.news import News
@@ -28,13 +30,14 @@ from collector.reading import Reading
 from collector.settings import Settings
 from collector.surroundings import Surroundings
 from collector.symbols import choose
+from collector.tape import Tape
 from linkora.backoff import retry
 from linkora.database import open_pool
 from linkora.errors import TransientError
 from linkora.health import Health
 from linkora.http import EXCEPTION_HANDLERS, observability_routes
 from linkora.metrics import new_registry
-from linkora.pubsub import Publisher, open_redis
+from linkora.pubsub import open_redis
 from linkora.runtime import serve_http, supervise
 
 log = structlog.get_logger(__name__)
@@ -72,7 +75,7 @@ async def collect(
     around: Surroundings, pool: asyncpg.Pool, redis: Redis, session: aiohttp.ClientSession
 ) -> None:
     """Wait for database and exchange, then run every loop."""
-    settings, store, news = around.settings, CandleStore(pool), News(Publisher(redis), around)
+    settings, store, news = around.settings, CandleStore(pool), News(redis, around)
     budget = RequestBudget(settings.request_weight_share)
     around.metrics.used_weight.set_function(lambda: budget.used_weight)
     rest = BinanceRest(
@@ -84,12 +87,47 @@ async def collect(
         requests_at_once=settings.requests_at_once,
     )
     # A ban outlives a restart: whoever asks during one is banned for longer.
-    budget.pause(await _wait_for(around, "database", store.load_ban) or 0)
+    budget.pause(await _wait_for(around, "database", store.load_ban))
     info = await _wait_for(around, "exchange", rest.exchange_info)
-    symbols = _choose(around, info)
+    leases = Leases(_choose(around, info), lambda: open_lease_session(settings.database), around)
+    around.health.fact("symbols", lambda: list(leases.held))
+
+    async def collect_ours() -> None:
+        if leases.held:
+            await _collect_symbols(leases.held, around, pool, session, rest, store, news)
+        await asyncio.Event().wait()
+
+    await supervise(
+        leases.keep(), _while_unchanged(leases.changed, collect_ours), _keep_time(rest, around)
+    )
+
+
+async def _while_unchanged(
+    changed: asyncio.Event, run: Callable[[], Coroutine[None, None, None]]
+) -> None:
+    """Run anew whenever ``changed`` is set."""
+    while True:
+        changed.clear()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(run())
+            await changed.wait()
+            task.cancel()
+
+
+async def _collect_symbols(
+    symbols: Sequence[str],
+    around: Surroundings,
+    pool: asyncpg.Pool,
+    session: aiohttp.ClientSession,
+    rest: BinanceRest,
+    store: CandleStore,
+    news: News,
+) -> None:
+    settings = around.settings
     live = LiveCandles(symbols, store=store, news=news, around=around)
     books = LiveBooks(store=BookStore(pool), news=news, exchange=rest, around=around)
-    connections = _connections(around, session, symbols, live, books)
+    tape = Tape(news=news, around=around)
+    connections = _connections(around, session, symbols, Feed(live, books, tape, around))
     reading = Reading(
         live,
         books,
@@ -101,13 +139,13 @@ async def collect(
     history = Backfill(
         symbols, exchange=rest, store=store, news=news, around=around, until_ms=lambda: live.from_ms
     )
-    around.health.fact("symbols", lambda: list(symbols))
     around.health.fact("history", history.progress)
     await supervise(
         *(connection.keep() for connection in connections),
         live.store_closes(),
         live.tell_running(),
         live.store_running(),
+        tape.tell(),
         books.store_and_tell(),
         books.sync(),
         reading.chase_closes(),
@@ -116,7 +154,6 @@ async def collect(
         reading.poll_books(),
         history.repair(),
         _fill_again_and_again(history, live),
-        _keep_time(rest, around),
     )
 
 
@@ -138,13 +175,11 @@ def _connections(
     around: Surroundings,
     session: aiohttp.ClientSession,
     symbols: Sequence[str],
-    live: LiveCandles,
-    books: LiveBooks,
+    feed: Feed,
 ) -> list[StreamConnection]:
     settings = around.settings
     if settings.realtime_source == "poll":
         return []
-    feed = Feed(live, books, around)
     parts = split(
         symbols,
         lambda symbol: stream_names(symbol, settings.orderbook_levels),

@@ -31,7 +31,7 @@ TABLES = {
     "candles", "candles_3m", "candles_5m", "candles_15m", "candles_30m", "candles_45m",
     "candles_1h", "candles_2h", "candles_3h", "candles_4h", "candles_1d", "candles_1w",
     "candles_1mo", "orderbook_data", "collector_state", "candle_gaps", "request_bans",
-    "symbol_leases", "service_metrics", "orders", "order_events", "order_counts",
+    "service_metrics", "orders", "order_events", "order_counts",
     "processed_events", "system_state", "blocks", "dead_letters", "tokens", "positions",
     "position_events", "alembic_version",
 }  # fmt: skip

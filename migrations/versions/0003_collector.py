@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-"""Order books, and what the collector remembers: gaps, bans, and who collects which symbol."""
+"""Order books, and what the collector remembers: gaps and bans; figures of all services."""
 
 from alembic import op
 
@@ -55,15 +55,6 @@ CREATE TABLE request_bans (
 COMMENT ON TABLE request_bans IS 'when an exchange takes requests again; outlives a restart'
 """
 
-SYMBOL_LEASES = """
-CREATE TABLE symbol_leases (
-    symbol           text        PRIMARY KEY,
-    owner            text        NOT NULL,
-    expires_at       timestamptz NOT NULL
-);
-COMMENT ON TABLE symbol_leases IS 'which collector process collects a symbol, and until when'
-"""
-
 SERVICE_METRICS = """
 CREATE TABLE service_metrics (
     "time"           timestamptz NOT NULL DEFAULT now(),
@@ -88,6 +79,6 @@ def upgrade() -> None:
         chunk="6 hours",
         segment_by="symbol",
     )
-    for statement in (CANDLE_GAPS, REQUEST_BANS, SYMBOL_LEASES, SERVICE_METRICS):
+    for statement in (CANDLE_GAPS, REQUEST_BANS, SERVICE_METRICS):
         connection.exec_driver_sql(statement)
     create_hypertable(connection, "service_metrics", time_column="time", chunk="1 day")

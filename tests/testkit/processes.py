@@ -99,10 +99,13 @@ class ServerProcess:
         """End it and its children by SIGKILL, as a power cut would."""
         if self._process is None:
             return
-        for process in self._family():
+        family = self._family()
+        for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._process.wait(STOP_TIMEOUT_S)
+        # Children that are still going hold shared memory, which a new start would trip over.
+        psutil.wait_procs(family, STOP_TIMEOUT_S)
         self._process = None
 
     def freeze(self) -> None:
