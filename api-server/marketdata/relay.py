@@ -75,15 +75,24 @@ class Metrics:
 
 
 class Sequence:
-    """Follows one channel's ``seq`` and ``epoch``."""
+    """Follows one channel's ``seq``, for each ``epoch``: several collectors may publish on it."""
 
     def __init__(self) -> None:
         self.last: Position | None = None
+        self._seq_of_epoch: dict[int, int] = {}
+
+    def restart(self) -> None:
+        """Forget everything: what comes next is the first."""
+        self.last = None
+        self._seq_of_epoch.clear()
 
     def is_next(self, position: Position) -> bool:
         """Note ``position``; return whether nothing is missing before it."""
-        last, self.last = self.last, position
-        return last is None or (position.epoch == last.epoch and position.seq == last.seq + 1)
+        is_first = self.last is None
+        last_seq = self._seq_of_epoch.get(position.epoch)
+        self.last = position
+        self._seq_of_epoch[position.epoch] = position.seq
+        return is_first if last_seq is None else position.seq == last_seq + 1
 
 
 class Relay:
@@ -138,7 +147,7 @@ class Relay:
             if isinstance(item, Subscribed):
                 self._board.is_connected = True
                 self._on_redis(None)
-                self._candle_sequence.last = None
+                self._candle_sequence.restart()
                 self._reread_all()
                 continue
             try:

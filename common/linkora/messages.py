@@ -2,8 +2,9 @@
 """The forms of what goes over Redis. JSON, UTF-8; fields are only ever added.
 
 Each message is a whole state with a key, never an increment. ``seq`` counts up by one per channel
-and publisher, ``epoch`` is the publisher's start: a reader that sees a hole or another epoch has
-missed something and reads the database again.
+and publisher, ``epoch`` is the publisher's start in Unix microseconds: a reader that sees a hole
+or a new epoch may have missed something and reads the database again. Several collectors that
+share the symbols publish side by side, each with an epoch of its own.
 """
 
 from collections.abc import Sequence

@@ -68,7 +68,7 @@ class Publisher:
 
     def __init__(self, redis: "Redis", epoch: int | None = None) -> None:
         self._redis = redis
-        self._epoch = epoch if epoch is not None else time.time_ns() // 1_000_000
+        self._epoch = epoch if epoch is not None else time.time_ns() // 1_000
         self._last_seq: dict[str, int] = {}
 
     async def publish(self, messages: Sequence[tuple[str, Callable[[Position], bytes]]]) -> None:
