@@ -5,7 +5,6 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -27,7 +26,7 @@ class Deps(msgspec.Struct, frozen=True):
     channels: MarketChannels
     health: Health
     registry: CollectorRegistry
-    cors_origins: list[str]
+    middleware: list[Middleware]
 
 
 def create_app(deps: Deps) -> Starlette:
@@ -45,15 +44,6 @@ def create_app(deps: Deps) -> Starlette:
             *observability_routes(deps.health, deps.registry),
             WebSocketRoute("/ws", ws),
         ],
-        middleware=[
-            Middleware(
-                CORSMiddleware,
-                allow_origins=deps.cors_origins,
-                allow_methods=["GET"],
-                allow_headers=["*"],
-                expose_headers=["etag", "retry-after", "warning"],
-                max_age=86_400,
-            )
-        ],
+        middleware=deps.middleware,
         exception_handlers=EXCEPTION_HANDLERS,
     )

@@ -9,8 +9,10 @@ import structlog
 
 from linkora.database import open_pool
 from linkora.errors import TransientError
+from linkora.guards import guards
 from linkora.health import Health
 from linkora.hub import Hub
+from linkora.limits import RateLimiter
 from linkora.metrics import new_registry
 from linkora.pubsub import open_redis
 from linkora.runtime import serve_http, supervise
@@ -76,6 +78,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             on_redis=lambda error: neighbours.note("redis", error),
             on_reread=lambda error: neighbours.note(LIVE_DATA, error),
         )
+        limiter = RateLimiter(redis, "api-server", settings.http.rate_limit)
         sockets = Sockets(settings.websocket, registry, heartbeat=relay.position)
         neighbours.tell = sockets.tell_all
         health.fact("symbols", lambda: len(board.symbols))
@@ -89,7 +92,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             ),
             health=health,
             registry=registry,
-            cors_origins=settings.allowed_origins,
+            middleware=guards(settings.http, limiter),
         )
         await supervise(
             relay.relay_candles(),
@@ -97,6 +100,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             relay.reread(),
             relay.keep_time(),
             sockets.keep(),
+            limiter.keep(),
             probe(queries, neighbours),
             serve_http(
                 create_app(deps),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from linkora.settings import Port, Seconds, ServiceSettings, WebSocketSettings
+from linkora.settings import HttpSettings, Port, Seconds, ServiceSettings, WebSocketSettings
 
 MIN_INTERVAL_S = 0.5
 
@@ -17,11 +17,6 @@ class Settings(ServiceSettings):
     api_port: Port = 8022
     websocket: WebSocketSettings = Field(default_factory=WebSocketSettings)
     websocket_update_interval: Annotated[Seconds, Field(ge=MIN_INTERVAL_S)] = 5.0
-    cors_origins: str = "*"
+    http: HttpSettings = Field(default_factory=HttpSettings)
     api_max_windows: int = Field(default=500, ge=1)
     api_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
-
-    @property
-    def allowed_origins(self) -> list[str]:
-        """The origins whose pages may read our answers; ``*`` for any."""
-        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]

@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 
 from linkora.frames import FrameProtocol
+from linkora.guards import BoundedHttp
 from linkora.logs import configure_logs
 from linkora.settings import ServiceSettings, load
 
@@ -123,6 +124,7 @@ async def serve_http(
         server_header=False,
         proxy_headers=False,
         lifespan="off",
+        http=BoundedHttp,
         ws=FrameProtocol,
         ws_per_message_deflate=False,  # shared frames cannot be compressed for each client
         ws_max_size=MAX_MESSAGE_BYTES,

@@ -67,6 +67,24 @@ class WebSocketSettings(Section):
     max_messages_per_s: float = Field(default=50.0, ge=1)
 
 
+class HttpSettings(Section):
+    """Who may ask how often, from ``CORS_ORIGINS``, ``RATE_LIMIT`` and ``TRUSTED_PROXIES``."""
+
+    cors_origins: str = "*"
+    rate_limit: int = Field(default=1_200, ge=0, le=100_000_000)
+    trusted_proxies: str = ""
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """The origins whose pages may read our answers; ``*`` for any."""
+        return _listed(self.cors_origins)
+
+    @property
+    def trusted_proxy_list(self) -> list[str]:
+        """Addresses and networks whose ``X-Forwarded-For`` is believed."""
+        return _listed(self.trusted_proxies)
+
+
 class ServiceSettings(Section):
     """What every service reads."""
 
@@ -76,6 +94,10 @@ class ServiceSettings(Section):
 
 
 S = TypeVar("S", bound=BaseSettings)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def load(settings: type[S]) -> S:

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""How many requests an address may make, counted in Redis so that all replicas count together.
+
+A request does not wait for Redis: each process spends what was left at the last synchronisation
+and reports what it has spent twice a second. So N processes may together let through up to half a
+second's requests too many, and a request costs microseconds. While Redis is away each process
+counts alone.
+"""
+
+import asyncio
+import math
+import time
+
+import msgspec
+import structlog
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+from redis.asyncio import Redis
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from linkora.errors import RequestError, TransientError
+from linkora.http import error_response
+from linkora.pubsub import transient_errors
+
+log = structlog.get_logger(__name__)
+
+WINDOW_S = 60.0
+SYNC_INTERVAL_S = 0.5
+MAX_ADDRESSES = 100_000
+
+
+class _Budget(msgspec.Struct):
+    """What one address may still do.
+
+    Attributes:
+        left: Requests until ``ends_at_s``.
+        ends_at_s: When the window ends, Unix seconds.
+        spent: Requests that Redis does not know of yet.
+    """
+
+    left: int
+    ends_at_s: float
+    spent: int = 0
+
+
+class RateLimiter:
+    """Lets ``per_minute`` requests of an address through in each minute.
+
+    Args:
+        redis: Where replicas count together.
+        service: The service's name: each service has a count of its own.
+        per_minute: The most requests a minute; 0 lets everything through.
+    """
+
+    def __init__(self, redis: Redis, service: str, per_minute: int) -> None:
+        self.per_minute = per_minute
+        self._service = service
+        self._item = RateLimitItemPerMinute(max(per_minute, 1))
+        storage = RedisStorage(
+            "async+redis://",
+            implementation="redispy",
+            key_prefix="rate_limit",
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]
+        )
+        self._shared = FixedWindowRateLimiter(storage)
+        self._budgets: dict[str, _Budget] = {}
+
+    def take(self, address: str) -> int | None:
+        """Count one request of ``address``.
+
+        Returns:
+            ``None`` if it may go on, else the whole seconds after which the next one may.
+        """
+        if not self.per_minute:
+            return None
+        now_s = time.time()
+        budget = self._budgets.get(address)
+        if budget is None or budget.ends_at_s <= now_s:
+            if len(self._budgets) >= MAX_ADDRESSES:
+                self._forget(now_s)
+            budget = _Budget(self.per_minute, now_s + WINDOW_S, budget.spent if budget else 0)
+            self._budgets[address] = budget
+        if budget.left <= 0:
+            return max(1, math.ceil(budget.ends_at_s - now_s))
+        budget.left -= 1
+        budget.spent += 1
+        return None
+
+    async def keep(self) -> None:
+        """Synchronise with Redis, for ever."""
+        while True:
+            await asyncio.sleep(SYNC_INTERVAL_S)
+            self._forget(time.time())
+            try:
+                for address, budget in list(self._budgets.items()):
+                    if budget.spent:
+                        await self._report(address, budget)
+            except TransientError as error:
+                log.debug("rate_limits_not_shared", reason=str(error))
+
+    async def _report(self, address: str, budget: _Budget) -> None:
+        spent = budget.spent
+        with transient_errors():
+            await self._shared.hit(self._item, self._service, address, cost=spent)
+            stats = await self._shared.get_window_stats(self._item, self._service, address)
+        budget.ends_at_s = stats.reset_time
+        budget.spent -= spent
+        budget.left = max(0, stats.remaining - budget.spent)
+
+    def _forget(self, now_s: float) -> None:
+        for address, budget in list(self._budgets.items()):
+            if budget.ends_at_s <= now_s and not budget.spent:
+                del self._budgets[address]
+
+
+class RateLimitMiddleware:
+    """Answers 429 with ``Retry-After`` to who asks too often; sockets have limits of their own."""
+
+    def __init__(self, app: ASGIApp, limiter: RateLimiter, exempt: frozenset[str]) -> None:
+        self._app = app
+        self._limiter = limiter
+        self._exempt = exempt
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count the request, then pass it on or refuse it."""
+        if scope["type"] != "http" or scope["path"] in self._exempt:
+            await self._app(scope, receive, send)
+            return
+        client = HTTPConnection(scope).client
+        wait_s = self._limiter.take(client.host if client else "")
+        if wait_s is None:
+            await self._app(scope, receive, send)
+            return
+        text = f"Too many requests: at most {self._limiter.per_minute} a minute"
+        await error_response(RequestError(429, text, wait_s))(scope, receive, send)
