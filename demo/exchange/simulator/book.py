@@ -60,6 +60,22 @@ class BookChange(msgspec.Struct, frozen=True):
     asks: Int64s
 
 
+def merge_changes(changes: list[BookChange]) -> BookChange:
+    """Return consecutive changes as one; of a level's quantities, the last one counts."""
+    bids: dict[int, int] = {}
+    asks: dict[int, int] = {}
+    for change in changes:
+        bids.update(change.bids.tolist())
+        asks.update(change.asks.tolist())
+    return BookChange(
+        changes[0].first_id,
+        changes[-1].last_id,
+        changes[-1].time_ms,
+        np.array(sorted(bids.items(), reverse=True), np.int64).reshape(-1, 2),
+        np.array(sorted(asks.items()), np.int64).reshape(-1, 2),
+    )
+
+
 class BookSource(Protocol):
     """Where a market's order book comes from: the generator below, or a recording."""
 
@@ -121,8 +137,7 @@ class GeneratedBook:
 
     def _slot(self, time_ms: int) -> int:
         """Return the slot whose book is valid at that moment; in an outage, the last one before."""
-        outage = self._market.interruptions.outage_at(time_ms)
-        return (outage.start_ms - 1 if outage else time_ms) // SLOT_MS
+        return self._market.open_moment(time_ms) // SLOT_MS
 
     def _full(self, slot: int) -> tuple[Int64s, Int64s] | None:
         """Return the sides of the whole book, remembering the last few."""

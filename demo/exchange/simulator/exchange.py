@@ -4,11 +4,14 @@
 import random
 import time
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 
 from simulator.book import BookSource, GeneratedBook
+from simulator.capture import read_capture
 from simulator.market import Market
+from simulator.replay import RecordedBook, RecordedTrades, first_event_ms, shift_to
 from simulator.settings import Settings, Switches
 from simulator.symbols import ORIGIN_MS, list_symbols, make_symbol
 from simulator.trades import GeneratedTrades
@@ -37,6 +40,21 @@ class Exchange:
                 list_symbols(settings.symbols, settings.extra_symbols).values()
             )
         }
+
+        self.replay_until_ms = self._play(settings) if settings.replay else 0
+
+    def _play(self, settings: Settings) -> int:
+        """List the recorded symbols instead of generated ones; return when the recording ends."""
+        recordings = read_capture(Path(settings.replay or ""))
+        first_ms = min(first_event_ms(recording) for recording in recordings)
+        shift_ms = shift_to(first_ms, self.now_ms(), settings.replay_minutes_ago)
+        for recording in recordings:
+            source = RecordedTrades(recording, shift_ms)
+            listed_ms = recording.trades[0].trade_ms + shift_ms
+            market = Market(recording.symbol, source, listed_ms)
+            book = RecordedBook(recording, market, shift_ms)
+            self.listings[recording.symbol.name] = Listing(market, book)
+        return max(r.trades[-1].trade_ms for r in recordings) + shift_ms
 
     def now_ms(self) -> int:
         """Return the exchange's time, Unix ms."""

@@ -7,10 +7,11 @@ import msgspec
 import numpy as np
 
 from simulator import wire
+from simulator.book import merge_changes
 from simulator.exchange import Listing
 from simulator.intervals import MINUTE_MS
 from simulator.randomness import derive_key, hash_positions
-from simulator.streams import Stream
+from simulator.streams import FAST_DEPTH_MS, Stream
 
 
 class Lateness(msgspec.Struct, frozen=True):
@@ -126,6 +127,8 @@ def _diff_frames(stream: Stream, listing: Listing, span: Span) -> list[str]:
     if ticks is None:
         return []
     changes = listing.book.changes(*ticks)
+    if len(changes) > 1 and stream.every_ms > FAST_DEPTH_MS:
+        changes = [merge_changes(changes)]
     return [wire.diff_event(listing.market.symbol, change, span.scale) for change in changes]
 
 

@@ -104,8 +104,8 @@ class Gate:
         meter = self._meters[request.remote or ""]
         charge = meter.charge(weight, self._limits(), self._exchange.now_ms())
         self._exchange.counters["weight"] += weight
-        if charge.was_told:
-            name = "requests_while_banned" if charge.status == 418 else "requests_while_limited"
+        if charge.ignored:
+            name = "requests_while_banned" if charge.ignored == "ban" else "requests_while_limited"
             self._exchange.counters[name] += 1
         return charge
 

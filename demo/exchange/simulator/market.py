@@ -112,6 +112,11 @@ class Market:
             return self._source.reference_ticks(time_ms // MINUTE_MS)
         return int(trade.prices[0])
 
+    def open_moment(self, time_ms: int) -> int:
+        """Return ``time_ms``, or the last moment before the outage that it lies in."""
+        outage = self.interruptions.outage_at(time_ms)
+        return outage.start_ms - 1 if outage else time_ms
+
     # Klines
 
     def klines(self, interval: Interval, edges_ms: Int64s, seen_until_ms: int) -> Int64s:
@@ -255,11 +260,13 @@ def find_klines(
             end_open_ms = _before_outage(market, interval, first_ms, zone_ms)
         return np.concatenate(parts)[-limit:] if parts else _no_rows()
     open_ms = max(interval.open_ms(start_ms, zone_ms), oldest_ms)
+    missed = int(open_ms < start_ms)  # the kline that holds the start counts only if off-grid
     while found < limit and open_ms <= last_ms:
         outage = market.interruptions.outage_at(open_ms)
         if outage:
             open_ms = max(open_ms, interval.open_ms(outage.end_ms, zone_ms))
-        stop_ms = interval.shift(open_ms, limit, zone_ms)
+        stop_ms = interval.shift(open_ms, limit - found + missed, zone_ms)
+        missed = 0
         rows = _rows(market, interval, open_ms, stop_ms, now_ms, zone_ms)
         opens = rows[:, Column.OPEN_MS]
         rows = rows[(opens >= start_ms) & (opens <= last_ms)]

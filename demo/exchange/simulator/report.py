@@ -26,6 +26,7 @@ def report(
         "seed": exchange.settings.seed,
         "started_ms": exchange.started_ms,
         "now_ms": exchange.now_ms(),
+        "replay_until_ms": exchange.replay_until_ms,
         "down_until_ms": exchange.down_until_ms,
         "switches": exchange.switches.model_dump(),
         "counters": dict(sorted(exchange.counters.items())),

@@ -13,7 +13,7 @@ _KLINE = re.compile(r"^kline_(\w+?)(?:@([+-]\d\d?:\d\d))?$")
 _DEPTH = re.compile(r"^depth(5|10|20)?(?:@(100ms|1000ms))?$")
 KLINE_EVERY_MS = 2_000
 SECOND_KLINE_EVERY_MS = 1_000
-SLOW_DEPTH_MS = 1_000
+FAST_DEPTH_MS, SLOW_DEPTH_MS = 100, 1_000
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ def parse_stream(name: str) -> Stream | None:
     if kind in ("trade", "aggTrade", "bookTicker"):
         return Stream(name, symbol, kind)
     if match := _DEPTH.match(kind):
-        every_ms = 100 if match[2] == "100ms" else SLOW_DEPTH_MS
+        every_ms = FAST_DEPTH_MS if match[2] == "100ms" else SLOW_DEPTH_MS
         if match[1]:
             return Stream(name, symbol, "partial", every_ms, depth=int(match[1]))
         return Stream(name, symbol, "depth", every_ms)

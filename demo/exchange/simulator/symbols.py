@@ -53,8 +53,8 @@ KNOWN_SYMBOLS: dict[str, Symbol] = {
         Symbol("ADAUSDT", "ADA", "USDT", 4, 1, 7_200, 0.0007, 16, 6_000),
         Symbol("LTCUSDT", "LTC", "USDT", 2, 3, 9_500, 0.0006, 12, 4_000),
         Symbol("ETHBTC", "ETH", "BTC", 5, 4, 5_200, 0.0004, 12, 2_000),
-        Symbol("PEPEUSDT", "PEPE", "USDT", 8, 0, 1_200, 0.0016, 24, 150_000_000),
-        Symbol("SHIBUSDT", "SHIB", "USDT", 8, 0, 2_400, 0.0012, 16, 60_000_000),
+        Symbol("PEPEUSDT", "PEPE", "USDT", 8, 0, 1_200, 0.0010, 24, 150_000_000),
+        Symbol("SHIBUSDT", "SHIB", "USDT", 8, 0, 2_400, 0.0010, 16, 60_000_000),
     )
 }
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT", "PEPEUSDT")

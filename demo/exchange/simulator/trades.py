@@ -149,11 +149,16 @@ class GeneratedTrades:
         noise = uniform(np.arange(first, end), self._minute_key) * 2.0 - 1.0
         bump = (4.0 * _BUMP) * noise * start
         jitter = bits(hashes, 37, 16) - 0.5
-        start_of = start[owner]
-        mid = start_of + np.diff(prices)[owner] * fraction
-        mid += bump[owner] * fraction * (1.0 - fraction)
-        mid += start_of * jitter * (2.0 * _JITTER)
-        return np.maximum(np.floor(mid), 1.0).astype(np.int64)
+        bump_of = bump[owner]
+        mid = (np.diff(prices) + bump)[owner]
+        bump_of *= fraction
+        mid -= bump_of
+        mid *= fraction  # (move + bump * (1 - fraction)) * fraction
+        jitter *= 2.0 * _JITTER
+        jitter += 1.0
+        jitter *= start[owner]
+        mid += jitter
+        return np.maximum(mid, 1.0, out=mid).astype(np.int64)
 
     def _spreads(self, first: int, end: int) -> Int64s:
         draw = uniform(np.arange(first, end), derive_key(self._minute_key, "spread"))

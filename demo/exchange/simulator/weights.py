@@ -32,14 +32,14 @@ class Charge(msgspec.Struct, frozen=True):
         used: Weight used in this minute, for ``X-MBX-USED-WEIGHT-1M``.
         retry_after_s: When to come back, 0 for status 200.
         banned_until_ms: End of the ban, 0 without one.
-        was_told: Whether the address knew that it must not ask now.
+        ignored: What the address had been told already and ignored: "limit", "ban" or "".
     """
 
     status: int
     used: int
     retry_after_s: int = 0
     banned_until_ms: int = 0
-    was_told: bool = False
+    ignored: str = ""
 
 
 class Meter:
@@ -59,21 +59,21 @@ class Meter:
             self._minute = now_ms // MINUTE_MS
             self._used = self._refused = 0
         if now_ms < self.banned_until_ms:
-            return self._ban_charge(now_ms, was_told=True)
+            return self._ban_charge(now_ms, "ban")
         self._used += weight
         is_limited = now_ms < self._limited_until_ms
         if not is_limited and self._used <= limits.weight_limit:
             return Charge(200, self._used)
-        was_told = self._refused > 0 or is_limited
+        ignored = "limit" if self._refused > 0 or is_limited else ""
         self._refused += 1
         if self._refused > limits.ignored_429_limit + 1:
             self.ban(min(limits.first_ban_s << self._bans, LONGEST_BAN_S), now_ms)
             self._bans = min(self._bans + 1, 20)
-            return self._ban_charge(now_ms, was_told=was_told)
+            return self._ban_charge(now_ms, ignored)
         until_ms = (self._minute + 1) * MINUTE_MS
         if self._used <= limits.weight_limit:
             until_ms = self._limited_until_ms
-        return Charge(429, self._used, _seconds(until_ms - now_ms), was_told=was_told)
+        return Charge(429, self._used, _seconds(until_ms - now_ms), ignored=ignored)
 
     def limit(self, seconds: int, now_ms: int) -> Charge:
         """Answer 429 for that long, whatever the weight used."""
@@ -83,11 +83,11 @@ class Meter:
     def ban(self, seconds: int, now_ms: int) -> Charge:
         """Answer 418 for that long."""
         self.banned_until_ms = now_ms + seconds * 1_000
-        return self._ban_charge(now_ms, was_told=False)
+        return self._ban_charge(now_ms, "")
 
-    def _ban_charge(self, now_ms: int, *, was_told: bool) -> Charge:
+    def _ban_charge(self, now_ms: int, ignored: str) -> Charge:
         wait_s = _seconds(self.banned_until_ms - now_ms)
-        return Charge(418, self._used, wait_s, self.banned_until_ms, was_told)
+        return Charge(418, self._used, wait_s, self.banned_until_ms, ignored)
 
 
 def _seconds(milliseconds: int) -> int:
