@@ -43,6 +43,7 @@ SELECT symbol, min(open_time), max(open_time) FROM candles WHERE symbol = ANY($1
 ON CONFLICT (symbol) DO UPDATE SET first_open_time = excluded.first_open_time,
     last_open_time = excluded.last_open_time
 """
+_ROLL_UP = "SELECT roll_up($1, $2, $3)"
 
 
 def moment(time_ms: int) -> datetime:
@@ -116,13 +117,17 @@ class Collector:
         opens = [candle.open_time_ms for candle in candles]
         async with self.pool.acquire() as connection, connection.transaction():
             await connection.execute(_STORE, *columns(candles))
-            await connection.execute(
-                "SELECT roll_up($1, $2, $3)",
-                symbols,
-                moment(min(opens)),
-                moment(max(opens) + MINUTE_MS),
-            )
+            span = moment(min(opens)), moment(max(opens) + MINUTE_MS)
+            await connection.execute(_ROLL_UP, symbols, *span)
             await connection.execute(_STATE, symbols)
+
+    async def roll_up(self, symbol: str, from_ms: int, to_ms: int) -> None:
+        """Make the wider candles of a span anew."""
+        await self.pool.execute(_ROLL_UP, [symbol], moment(from_ms), moment(to_ms))
+
+    async def store_minutes(self, candles: list[Candle]) -> None:
+        """Store one-minute rows only, for what reads nothing else."""
+        await self.pool.execute(_STORE, *columns(candles))
 
     async def publish(self, *candles: Candle) -> None:
         await self.publisher.publish(
