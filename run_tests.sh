@@ -19,9 +19,13 @@ for folder in demo/chain tests/testkit/node; do
       touch node_modules/.package-lock.json)
 done
 
-echo "== ruff";           ruff check . && ruff format --check .
-echo "== mypy --strict";  mypy
-echo "== import-linter";  lint-imports --no-logo
+echo "== ruff"
+ruff check .
+ruff format --check .
+echo "== mypy --strict"
+mypy
+echo "== import-linter"
+lint-imports --no-logo
 
 # The Compose smoke test needs a daemon and the base images: say so loudly where it cannot run.
 selection=()

@@ -46,9 +46,7 @@ def _has(image: str) -> bool:
 
 def _succeeds(*command: str) -> bool:
     try:
-        done = subprocess.run(  # noqa: S603 - our own words
-            command, check=False, capture_output=True, timeout=TIMEOUT_S
-        )
+        done = subprocess.run(command, check=False, capture_output=True, timeout=TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
