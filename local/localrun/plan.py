@@ -89,9 +89,7 @@ def plan_programs(situation: Situation, root: Path, python: str) -> list[Program
         service("order-events", "order_system", "events", port="EVENTS_PORT", path="/health"),
     ]
     if situation.has_simulator:
-        programs.append(
-            service("exchange", "demo/exchange", port="EXCHANGE_PORT", path="/api/v3/ping")
-        )
+        programs.append(service("exchange", "demo/exchange", port="EXCHANGE_PORT", path="/health"))
     if situation.has_chain:
         programs.append(
             Program(
