@@ -6,7 +6,7 @@ import pytest
 
 from simulator.testing import RunningExchange, running_exchange
 
-BEFORE_A_MINUTE_MS = 1_780_000_018_500  # one and a half seconds before a minute closes
+BEFORE_A_MINUTE_MS = 1_780_000_019_300  # not a second before a minute closes
 
 
 @pytest.fixture
