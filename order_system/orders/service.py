@@ -1,21 +1,38 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """The composition roots: what is opened, handed down and supervised in each process."""
 
+import asyncio
 import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
+import aiohttp
 import structlog
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
 from linkora.database import open_pool
+from linkora.errors import TransientError
 from linkora.health import Health
 from linkora.http import EXCEPTION_HANDLERS, observability_routes
 from linkora.metrics import new_registry
+from linkora.pubsub import Publisher, open_redis
 from linkora.runtime import serve_http, start, supervise
 from orders.app import create_app
+from orders.chain.client import ChainClient
+from orders.chain.pool import NodePool
+from orders.chain.reader import ChainReader
+from orders.chain.rpc import RpcNode
+from orders.follow import Follower, Gauges
+from orders.heads import listen_for_heads
+from orders.news import News
+from orders.order_store import OrderStore
 from orders.queries import Queries
+from orders.scanner import Scanner
 from orders.settings import Settings
+from orders.state_store import StateStore
 
 log = structlog.get_logger(__name__)
 
@@ -59,17 +76,69 @@ async def run_events(settings: Settings) -> None:
     """Follow the chain, if there is one, and tell how that goes on ``/health``."""
     registry = new_registry()
     health = Health()
-    if not settings.has_chain:
-        health.fact("chain", lambda: "NOT_CONFIGURED")
-        log.warning("chain_not_configured", needed="WEB3_PROVIDER and TRADING_ADDRESS")
     app = Starlette(
         routes=observability_routes(health, registry), exception_handlers=EXCEPTION_HANDLERS
     )
-    await supervise(
-        serve_http(
-            app,
-            host=settings.events_host,
-            port=settings.events_port,
-            on_listening=lambda port: log.info("health_listening", port=port),
+    serving = serve_http(
+        app,
+        host=settings.events_host,
+        port=settings.events_port,
+        on_listening=lambda port: log.info("health_listening", port=port),
+    )
+    if not settings.has_chain:
+        health.fact("chain", lambda: "NOT_CONFIGURED")
+        log.warning("chain_not_configured", needed="WEB3_PROVIDER and TRADING_ADDRESS")
+        await supervise(serving)
+    async with AsyncExitStack() as stack:
+        loops = await _follow_chain(settings, health, registry, stack)
+        await supervise(serving, *loops)
+
+
+async def _follow_chain(
+    settings: Settings, health: Health, registry: CollectorRegistry, stack: AsyncExitStack
+) -> list[Coroutine[Any, Any, None]]:
+    """Open what the event processor needs, and return its loops."""
+    pool = await stack.enter_async_context(open_pool(settings.database, name="order-events"))
+    redis = await stack.enter_async_context(open_redis(settings.redis))
+    session = await stack.enter_async_context(
+        aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=settings.request_timeout_s),
+            connector=aiohttp.TCPConnector(limit_per_host=settings.fetch_workers + 2),
         )
     )
+    clients = [
+        ChainClient(
+            RpcNode(url, session, settings.answer_bytes_max),
+            settings.trading_address,
+            settings.batch_calls_max,
+        )
+        for url in settings.web3_provider
+    ]
+    reader = ChainReader(NodePool(clients, settings.fetch_workers))
+    state = StateStore(pool)
+    news = News(Publisher(redis), lambda: reader.known_tokens, _teller(health))
+    scanner = Scanner(
+        reader,
+        state,
+        OrderStore(pool, settings.window_blocks),
+        settings.limits,
+        news.tell,
+        time.monotonic,
+    )
+    wake = asyncio.Event()
+    gauges = Gauges(registry)
+    follower = Follower(scanner, state, health, gauges, settings.poll_interval_s, wake)
+    loops = [follower.run(), news.run()]
+    if settings.web3_ws_provider:
+        loops.append(listen_for_heads(settings.web3_ws_provider, session, wake))
+    return loops
+
+
+def _teller(health: Health) -> Callable[[TransientError | None], None]:
+    def tell(error: TransientError | None) -> None:
+        if error is None:
+            health.up("redis")
+        elif health.down("redis", str(error)):
+            log.warning("redis_away", reason=str(error))
+
+    return tell

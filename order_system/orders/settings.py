@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode
 
 from linkora.settings import Port, Seconds, ServiceSettings
 from orders.condition import Bounds
+from orders.ports import Limits
 
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 PROVIDER = re.compile(r"https?://[^\s,/]+(/[^\s,]*)?")
@@ -52,8 +53,9 @@ class Settings(ServiceSettings):
     """JSON-RPC calls in one HTTP request."""
     window_blocks: int = Field(default=256, ge=256, le=100_000)
     """Blocks whose hashes are kept, so that the fork of a reorg can be found."""
-    lower_head_polls: Count = 3
-    """Polls that must agree before a head lower than the checkpoint is believed."""
+    lower_head_polls: int | None = Field(default=None, ge=1, le=100_000)
+    """Polls that must agree before a head lower than the checkpoint is believed; unset: 3 on a
+    local chain, else 30."""
     audit_interval_s: Seconds = 300.0
     """Time between two comparisons of every open order with the contract's own state."""
 
@@ -96,4 +98,22 @@ class Settings(ServiceSettings):
             lag_blocks=self.lag_blocks_max,
             silence_s=self.silence_s_max,
             dead_letters=self.dead_letters_max,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """The scanner's part."""
+        return Limits(
+            contract=self.trading_address,
+            confirmations=self.confirmations,
+            finality_depth=self.finality_depth,
+            start_block=self.start_block,
+            resets_restarted_chain=self.on_chain_restart == "reset",
+            fetch_workers=self.fetch_workers,
+            range_blocks=self.range_blocks,
+            range_blocks_max=self.range_blocks_max,
+            range_logs_target=self.range_logs_target,
+            window_blocks=self.window_blocks,
+            lower_head_polls=self.lower_head_polls,
+            audit_interval_s=self.audit_interval_s,
         )

@@ -74,9 +74,9 @@ async def test_without_a_chain_both_services_are_healthy_say_so_and_end_cleanly(
         status, body = await get(f"http://127.0.0.1:{port}/health")
         assert status == 200
         assert "NOT_CONFIGURED" in str(body)
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"http://127.0.0.1:{port}{path}") as response:
-                assert response.status == 200
+        url = f"http://127.0.0.1:{port}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            assert response.status == 200
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 5) == 0
 

@@ -28,6 +28,8 @@ WORD = 64
 ADDRESS_PADDING = "0" * 24
 INT256_SIGN = 1 << 255
 
+ORDER_CREATED = "0xdcb4282d27c4f0f72b550268698af955cf8c6bd36efec7b9a243e500452f86e2"
+"""Topic 0 of ``OrderCreated``."""
 GET_ORDER = "0xd09ef241"
 GET_POSITION = "0xeb02c301"
 NEXT_ORDER_ID = "0x2a58b330"
@@ -115,9 +117,7 @@ class LogForm(msgspec.Struct, frozen=True):
 
 
 LOG_FORMS: dict[str, LogForm] = {
-    "0xdcb4282d27c4f0f72b550268698af955cf8c6bd36efec7b9a243e500452f86e2": LogForm(
-        OrderCreated, (address,), (address, address, uint)
-    ),
+    ORDER_CREATED: LogForm(OrderCreated, (address,), (address, address, uint)),
     "0x9b32d7714729bdcd899b9c5460b1ec55a813e10e7a51271f146949e4e19f7b99": LogForm(
         OrderExecuted, (address,), (uint,)
     ),

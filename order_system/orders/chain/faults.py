@@ -32,6 +32,18 @@ class NodeBehind(TransientError):  # noqa: N818
     """The node does not know a block that another answer has named."""
 
 
+class Suspicious(TransientError):  # noqa: N818
+    """The answer is well-formed, but a log seems to be missing from it."""
+
+
+class ForeignChain(LinkoraError):  # noqa: N818 - a finding
+    """Every provider that answers has another chain or contract than the one that is stored."""
+
+
+class NoContract(TransientError):  # noqa: N818 - a finding
+    """There is no contract at the address (yet)."""
+
+
 class StateUnavailable(RejectedError):  # noqa: N818
     """The node has thrown the state of that block away (it is no archive node)."""
 

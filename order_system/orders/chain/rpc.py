@@ -8,7 +8,7 @@ too, ``AsyncWeb3(node)`` works on it wherever ease matters more than speed.
 
 import json
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -16,10 +16,9 @@ import msgspec
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-from linkora.errors import CorruptMessage, LinkoraError, TransientError
+from linkora.errors import LinkoraError, TransientError
 from orders.chain.faults import classify, classify_status
 
-T = TypeVar("T")
 Call = tuple[str, list[Any]]
 """Method and parameters."""
 
@@ -92,17 +91,6 @@ class RpcNode(AsyncJSONBaseProvider):
             raise TransientError(f"{self.name}: {len(answers)} answers to {len(calls)} questions")
         return cast("list[msgspec.Raw | LinkoraError]", results)
 
-    async def call(self, method: str, params: list[Any], kind: type[T]) -> T:
-        """Return the result of one call as ``kind``.
-
-        Raises:
-            LinkoraError: As `calls`, or the call's own error.
-        """
-        (result,) = await self.calls([(method, params)])
-        if isinstance(result, LinkoraError):
-            raise result
-        return decode_as(result, kind)
-
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Return an answer in web3.py's form."""
         answer = json.loads(await self._post(self.encode_rpc_request(method, params)))
@@ -149,18 +137,6 @@ class RpcNode(AsyncJSONBaseProvider):
         if whole.error is not None:
             raise classify(calls[0][0], whole.error.code, whole.error.message)
         raise TransientError(f"{self.name}: one answer to a batch")
-
-
-def decode_as(raw: msgspec.Raw, kind: type[T]) -> T:
-    """Return a result as ``kind``.
-
-    Raises:
-        CorruptMessage: If it has another form.
-    """
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.MsgspecError as error:
-        raise CorruptMessage(f"{error}: {bytes(raw)[:120]!r}") from error
 
 
 def _refusal(status: int, retry_after: str | None, body: str) -> LinkoraError:

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""Tells committed changes on Redis: a full order each, in the order of the commits.
+
+Nothing waits for Redis: changes queue up to a bound while it is away, then the oldest are dropped,
+and the next message carries a number that shows the hole.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import structlog
+
+from linkora.backoff import Backoff
+from linkora.channels import ORDERS_ALL
+from linkora.errors import TransientError
+from linkora.messages import Position
+from linkora.pubsub import Publisher
+from orders.outcomes import Change
+from orders.rows import Token
+from orders.views import OrderView, order_view
+
+log = structlog.get_logger(__name__)
+
+QUEUE_LIMIT = 20_000
+BATCH = 500
+
+
+class OrderMessage(msgspec.Struct, frozen=True):
+    """A message on ``orders:all``: the whole order, and its place in the channel.
+
+    ``is_removed``: a reorg has taken the order's creation away; the fields are its last ones.
+    """
+
+    order: OrderView
+    is_removed: bool
+    seq: int
+    epoch: int
+
+
+class News:
+    """The queue between commits and Redis.
+
+    Args:
+        publisher: The channel's one publisher.
+        tokens: Returns the known tokens by address, for scaling.
+        on_state: Told the publisher's last error, None while it works.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        tokens: Callable[[], Mapping[str, Token]],
+        on_state: Callable[[TransientError | None], None],
+    ) -> None:
+        self._publisher = publisher
+        self._tokens = tokens
+        self._on_state = on_state
+        self._queue: deque[Change] = deque()
+        self._arrived = asyncio.Event()
+        self.dropped = 0
+
+    def tell(self, changes: Sequence[Change]) -> None:
+        """Queue changes; returns at once."""
+        self._queue.extend(changes)
+        while len(self._queue) > QUEUE_LIMIT:
+            self._queue.popleft()
+            self.dropped += 1
+        if changes:
+            self._arrived.set()
+
+    async def run(self) -> None:
+        """Publish what is queued, for ever."""
+        backoff = Backoff()
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+                try:
+                    await self._publisher.publish([(ORDERS_ALL, self._encoder(c)) for c in batch])
+                except TransientError as error:
+                    self.dropped += len(batch)
+                    self._on_state(error)
+                    await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
+                else:
+                    backoff.reset()
+                    self._on_state(None)
+
+    def _encoder(self, change: Change) -> Callable[[Position], bytes]:
+        view = order_view(change.order, self._tokens())
+
+        def encode(position: Position) -> bytes:
+            return msgspec.json.encode(
+                OrderMessage(view, change.is_removed, position.seq, position.epoch)
+            )
+
+        return encode

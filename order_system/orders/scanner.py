@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""Follows the chain: from the deployment to the head, then block by block, through every reorg.
+
+One step looks at the chain's head, lets `orders.chain.reorg` judge it, and does what the verdict
+says. Final blocks are read in ranges; those of the window, which may still be replaced, header by
+header. What an operator writes into `system_state.status` comes before everything else.
+"""
+
+from collections.abc import Callable
+
+import structlog
+
+from linkora.errors import TransientError
+from orders.audit import Audit
+from orders.chain.blocks import ChainIdentity, Tip, is_local
+from orders.chain.faults import ForeignChain, NoContract, StateUnavailable
+from orders.chain.reorg import Extend, Hold, Rollback, Sight, Verdict, Wait, judge
+from orders.ingest import Ingest
+from orders.outcomes import Change, CheckpointMoved, State, Status
+from orders.ports import Chain, Checkpoints, Limits, Orders, Progress
+
+log = structlog.get_logger(__name__)
+
+FINALITY_DEPTH = 64
+"""Depth that counts as final where the node does not tell: on a local chain (as Anvil does it),
+or where it does not know the tag."""
+LOWER_HEAD_POLLS_LOCAL = 3
+LOWER_HEAD_POLLS = 30
+"""A lagging node behind a load balancer looks like a chain that was cut: be slow to believe it."""
+
+
+class Scanner:
+    """One follower of one contract.
+
+    Args:
+        chain: The chain.
+        checkpoints: Where the state is.
+        orders: Where the orders go.
+        limits: Settings.
+        publish: Told what each commit has changed, after it; must not wait.
+        monotonic_s: A clock for the time between audits, seconds.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        checkpoints: Checkpoints,
+        orders: Orders,
+        limits: Limits,
+        publish: Callable[[list[Change]], None],
+        monotonic_s: Callable[[], float],
+    ) -> None:
+        self._chain = chain
+        self._checkpoints = checkpoints
+        self._orders = orders
+        self._limits = limits
+        self._publish = publish
+        self.progress = Progress()
+        self._ingest = Ingest(chain, orders, limits, self.progress, publish)
+        self._audit = Audit(chain, checkpoints, orders, limits, monotonic_s)
+        self._lower_polls = 0
+        self._identity: ChainIdentity | None = None
+
+    async def step(self) -> bool:
+        """Look at the chain once and do what there is to do; return whether there may be more.
+
+        Raises:
+            TransientError: If the chain or the database is away; nothing is lost.
+        """
+        state = await self._checkpoints.load()
+        if state is None:
+            await self._begin()
+            return True
+        if state.is_command and state.status == "RESET":
+            await self._reset("an operator asked for it")
+            return True
+        if state.contract != self._limits.contract:
+            return await self._hold(
+                f"the tables are about contract {state.contract}, TRADING_ADDRESS is "
+                f"{self._limits.contract}: use another database, or RESET",
+                None,
+            )
+        if state.identity != self._identity:
+            await self._adopt(state)
+        try:
+            return await self._follow(state)
+        except ForeignChain as error:
+            return await self._meet_foreign_chain(state, str(error))
+
+    async def _follow(self, state: State) -> bool:
+        is_recovery = state.is_command and state.status == "RECOVERY"
+        tip = await self._chain.tip()
+        self.progress.head = tip.head.number
+        self.progress.last_block = state.last_block
+        verdict = await self._judge(state, tip, may_unmake_final=is_recovery)
+        if not isinstance(verdict, Extend):
+            return await self._turn(state, verdict, tip)
+        self._lower_polls = 0
+        if is_recovery:
+            await self._recover(state)
+            return True
+        target = self._target(tip, state)
+        if target <= state.last_block:
+            await self._tell("ACTIVE", "", tip)
+            return await self._audit_when_due(state)
+        await self._catch_up(state, target, tip)
+        await self._tell("ACTIVE", "", tip)
+        return True
+
+    async def _begin(self) -> None:
+        identity = await self._chain.identity()
+        self._chain.expect(identity)
+        head = (await self._chain.tip()).head.number
+        start = self._limits.start_block
+        if start is None:
+            start = await self._find_deployment(head)
+        base = max(0, start - 1)
+        header = (await self._chain.headers([base])).get(base)
+        if header is None:
+            raise TransientError(f"START_BLOCK {start} is beyond the head {head}")
+        first = await self._first_ids(base)
+        await self._checkpoints.create(identity, self._limits.contract, header, first)
+        log.info("scan_begun", start_block=base + 1, chain_id=identity.chain_id)
+
+    async def _find_deployment(self, head: int) -> int:
+        try:
+            return await self._chain.deployment_block(head)
+        except StateUnavailable as error:
+            raise TransientError(
+                f"no provider has the old state in which the deployment could be found: "
+                f"set START_BLOCK ({error})"
+            ) from error
+
+    async def _first_ids(self, base: int) -> tuple[int | None, int | None]:
+        """Return the ids that the scan begins with; both count from 1 where it begins with all."""
+        if self._limits.start_block is None:
+            return 1, 1
+        try:
+            return await self._chain.next_ids(base)
+        except StateUnavailable:
+            log.warning("ids_not_provable", reason="no provider has the state before START_BLOCK")
+            return None, None
+
+    async def _adopt(self, state: State) -> None:
+        self._chain.expect(state.identity)
+        await self._reload_tokens()
+        self._identity = state.identity
+        self._ingest.forget_holes()
+
+    async def _judge(self, state: State, tip: Tip, *, may_unmake_final: bool) -> Verdict:
+        stored = await self._checkpoints.window()
+        stored[state.last_block] = state.last_hash
+        is_lower = tip.head.number < state.last_block
+        self._lower_polls = self._lower_polls + 1 if is_lower else 0
+        remote = {} if is_lower else await self._hashes([state.last_block])
+        if remote.get(state.last_block) != state.last_hash:
+            self._chain.doubt()  # before anything is undone: is it still the same chain?
+            remote = await self._hashes([n for n in sorted(stored) if n <= tip.head.number])
+        sight = Sight(tip.head.number, stored, remote, self._lower_polls)
+        floor = state.start_block - 1
+        if not may_unmake_final:
+            floor = max(floor, state.finalized_block)
+        return judge(sight, floor, self._lower_head_polls(state))
+
+    async def _hashes(self, numbers: list[int]) -> dict[int, str]:
+        return {n: header.hash for n, header in (await self._chain.headers(numbers)).items()}
+
+    async def _turn(self, state: State, verdict: Rollback | Wait | Hold, tip: Tip) -> bool:
+        if isinstance(verdict, Wait):
+            await self._tell("RECOVERY", verdict.reason, tip)
+            return False
+        if isinstance(verdict, Hold):
+            return await self._hold(
+                f"{verdict.reason}; RECOVERY takes the chain as it is now, RESET scans anew", tip
+            )
+        self._lower_polls = 0
+        await self._roll_back(state, verdict.to)
+        self.progress.reorgs += 1
+        depth = state.last_block - verdict.to
+        self.progress.deepest_reorg = max(self.progress.deepest_reorg, depth)
+        log.warning("reorg_rolled_back", fork_block=verdict.to, depth=depth)
+        return True
+
+    async def _roll_back(self, state: State, to: int) -> None:
+        header = (await self._chain.headers([to])).get(to)
+        if header is None:
+            raise TransientError("the chain changed again while the fork was looked for")
+        try:
+            changes = await self._orders.rollback(header, state.last_block)
+        except CheckpointMoved:
+            return
+        self._ingest.forget_holes()
+        await self._reload_tokens()
+        self._publish(changes)
+
+    async def _catch_up(self, state: State, target: int, tip: Tip) -> None:
+        near = max(state.last_block, target - self._limits.window_blocks)
+        try:
+            if near > state.last_block:
+                await self._tell("RECOVERY", f"catching up to block {target}", tip)
+                await self._ingest.read_final(state.last_block + 1, near)
+            await self._ingest.read_tip(near + 1, target)
+        except CheckpointMoved:
+            log.info("checkpoint_moved")
+
+    async def _recover(self, state: State) -> None:
+        """Do what an operator's RECOVERY asks for: replay what was set aside, and compare all."""
+        await self._checkpoints.obey("an operator asked for a recovery")
+        log.warning("recovery_begun", reason="an operator asked for it")
+        self._ingest.forget_holes()
+        replayed, changes = await self._audit.replay_dead_letters(state)
+        self._publish(changes)
+        log.info("dead_letters_replayed", count=replayed)
+        await self._repair(state, await self._audit.suspect(state))
+
+    async def _audit_when_due(self, state: State) -> bool:
+        if not self._audit.is_due():
+            return False
+        return await self._repair(state, await self._audit.suspect(state))
+
+    async def _repair(self, state: State, block: int | None) -> bool:
+        """Read everything from ``block`` on again; return whether there was something to do."""
+        if block is None:
+            return False
+        log.error("logs_missing", from_block=block)
+        await self._roll_back(state, max(block - 1, state.start_block - 1))
+        return True
+
+    async def _meet_foreign_chain(self, state: State, reason: str) -> bool:
+        may_reset = self._limits.resets_restarted_chain and is_local(state.identity.chain_id)
+        if may_reset and await self._is_local_chain():
+            await self._reset("the local chain was started anew")
+            return True
+        return await self._hold(f"foreign chain: {reason}", None)
+
+    async def _is_local_chain(self) -> bool:
+        try:
+            return is_local((await self._chain.identity()).chain_id)
+        except NoContract:
+            return False  # it is being started: the contract comes next
+
+    async def _reset(self, reason: str) -> None:
+        log.warning("scan_reset", reason=reason)
+        await self._orders.reset()
+        self._identity = None
+        self._lower_polls = 0
+        self._ingest.forget_holes()
+        self._chain.known_tokens = {}
+        self._chain.expect(None)
+
+    async def _reload_tokens(self) -> None:
+        self._chain.known_tokens = await self._checkpoints.known_tokens()
+
+    async def _hold(self, reason: str, tip: Tip | None) -> bool:
+        if self.progress.detail != reason:
+            log.error("scan_held", reason=reason)
+        await self._tell("ERROR", reason, tip)
+        return False
+
+    async def _tell(self, status: Status, detail: str, tip: Tip | None) -> None:
+        self.progress.status = status
+        self.progress.detail = detail
+        head = tip.head.number if tip else None
+        finalized = self._finalized(tip) if tip and status == "ACTIVE" else None
+        await self._checkpoints.tell(status, detail, head, finalized)
+
+    def _finalized(self, tip: Tip) -> int:
+        """Return the newest block that counts as final."""
+        is_local_chain = self._identity is not None and is_local(self._identity.chain_id)
+        if self._limits.finality_depth is not None:
+            return max(0, tip.head.number - self._limits.finality_depth)
+        if is_local_chain or tip.finalized is None:
+            return max(0, tip.head.number - FINALITY_DEPTH)
+        return tip.finalized
+
+    def _target(self, tip: Tip, state: State) -> int:
+        """Return the newest block to read."""
+        if self._limits.confirmations is not None:
+            return tip.head.number - self._limits.confirmations
+        return tip.head.number if is_local(state.identity.chain_id) else self._finalized(tip)
+
+    def _lower_head_polls(self, state: State) -> int:
+        if self._limits.lower_head_polls is not None:
+            return self._limits.lower_head_polls
+        return LOWER_HEAD_POLLS_LOCAL if is_local(state.identity.chain_id) else LOWER_HEAD_POLLS
