@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """Brings one database to the newest schema, once, whoever else tries at the same time."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import sqlalchemy
@@ -11,6 +12,7 @@ from alembic.script import ScriptDirectory
 
 from linkora.settings import DatabaseSettings
 from schema import timescale
+from schema.roles import apply_roles
 from schema.settings import Policies
 
 FOLDER = Path(__file__).parent.parent
@@ -19,8 +21,17 @@ CONNECT_TIMEOUT_S = 5
 ADVISORY_LOCK = int.from_bytes(b"linkora", "big")
 
 
-def migrate(settings: DatabaseSettings, policies: Policies | None = None) -> list[str]:
-    """Apply every migration that is missing and bring the policies to their settings.
+def migrate(
+    settings: DatabaseSettings,
+    policies: Policies | None = None,
+    role_passwords: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Apply every migration that is missing; bring policies and users to their settings.
+
+    Args:
+        settings: The owner of the tables; one who may make roles, if there are passwords.
+        policies: What is done with old data.
+        role_passwords: Of the services' own users, by service; see ``schema.roles``.
 
     Returns:
         The revisions that this call applied; empty when the database was up to date.
@@ -41,6 +52,8 @@ def migrate(settings: DatabaseSettings, policies: Policies | None = None) -> lis
             connection.commit()
             command.upgrade(alembic_config(connection), "head")
             timescale.apply_policies(connection, policies or Policies())
+            connection.commit()
+            apply_roles(connection, role_passwords or {})
             connection.commit()
             after = _revision(connection)
             connection.commit()

@@ -28,7 +28,7 @@ def run(settings: Settings) -> None:
     backoff = Backoff()
     while True:
         try:
-            applied = migrate(settings.database, settings.policies())
+            applied = migrate(settings.database, settings.policies(), settings.role_passwords())
         except sqlalchemy.exc.OperationalError as error:
             if _is_refusal(error):
                 log.error("database_refused_us", database=where, error=_reason(error))

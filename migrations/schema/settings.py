@@ -2,7 +2,7 @@
 """What the migration job reads from the environment."""
 
 import msgspec
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from linkora.settings import DatabaseSettings, LogLevel, Section
 
@@ -24,7 +24,7 @@ class Policies(msgspec.Struct, frozen=True):
 
 
 class Settings(Section):
-    """``DB_*``, ``LOG_LEVEL`` and the ages of ``Policies``."""
+    """``DB_*``, ``LOG_LEVEL``, the ages of ``Policies`` and the services' passwords."""
 
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     log_level: LogLevel = "INFO"
@@ -32,6 +32,10 @@ class Settings(Section):
     orderbook_compress_after_days: int = Field(default=1, ge=1, le=36_500)
     orderbook_retention_days: int = Field(default=7, ge=0, le=36_500)
     metrics_retention_days: int = Field(default=30, ge=0, le=36_500)
+    collector_db_password: SecretStr | None = None
+    api_db_password: SecretStr | None = None
+    order_api_db_password: SecretStr | None = None
+    order_events_db_password: SecretStr | None = None
 
     def policies(self) -> Policies:
         """Return the ages as one value."""
@@ -41,3 +45,13 @@ class Settings(Section):
             books_retention=self.orderbook_retention_days,
             metrics_retention=self.metrics_retention_days,
         )
+
+    def role_passwords(self) -> dict[str, str]:
+        """Return the passwords of the services' database users, by service; those that are set."""
+        passwords = {
+            "collector": self.collector_db_password,
+            "api": self.api_db_password,
+            "order_api": self.order_api_db_password,
+            "order_events": self.order_events_db_password,
+        }
+        return {name: word.get_secret_value() for name, word in passwords.items() if word}

@@ -85,6 +85,7 @@ def create_hypertable(
 
 def apply_policies(connection: sqlalchemy.Connection, policies: Policies) -> None:
     """Bring the jobs of the hypertables to these ages; jobs that have them already stay."""
+    _set_metrics_retention(connection, policies.metrics_retention)
     if not is_installed(connection):
         return
     for table, width_days in CANDLE_TABLES.items():
@@ -94,6 +95,18 @@ def apply_policies(connection: sqlalchemy.Connection, policies: Policies) -> Non
     _set_policy(connection, "orderbook_data", "compression", policies.books_compress_after)
     _set_policy(connection, "orderbook_data", "retention", policies.books_retention)
     _set_policy(connection, "service_metrics", "retention", policies.metrics_retention)
+
+
+def _set_metrics_retention(connection: sqlalchemy.Connection, age_days: int) -> None:
+    """Tell ``record_figures`` what to keep where no job drops chunks."""
+    wanted = f"{age_days} days" if age_days else None
+    if connection.exec_driver_sql("SELECT metrics_retention()::text").scalar_one() == wanted:
+        return
+    value = f"interval '{wanted}'" if wanted else "NULL::interval"
+    connection.exec_driver_sql(
+        "CREATE OR REPLACE FUNCTION metrics_retention() RETURNS interval LANGUAGE sql IMMUTABLE"
+        f" AS $$ SELECT {value} $$"
+    )
 
 
 def _set_policy(connection: sqlalchemy.Connection, table: str, kind: str, age_days: int) -> None:
