@@ -19,7 +19,7 @@ class Timeframe(msgspec.Struct, frozen=True):
         name: The name that clients use, such as ``5``, ``1H`` or ``1M``.
         table: The table that holds its candles.
         width_ms: Width in milliseconds; for months the longest one (31 days).
-        parent: Name of the timeframe it is rolled up from, ``None`` for one minute.
+        parent: Which of minutes, hours and days it can be made of, ``None`` for one minute.
     """
 
     name: str
