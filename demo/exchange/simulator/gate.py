@@ -5,11 +5,13 @@ import asyncio
 import json
 import time
 from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
 
 from simulator.answers import FIREWALL_PAGE, RefusalError, banned, server_error, too_much_weight
+from simulator.archive import Archive, FileMissingError
 from simulator.exchange import Exchange
 from simulator.faults import FaultKind, Faults
 from simulator.params import Params
@@ -27,6 +29,9 @@ OFFENCES_BEFORE_BAN = 3
 OFFENDER_BAN_S = 120
 
 
+AnswerWith = Callable[[web.Request, Charge], Awaitable[web.Response]]
+
+
 class Gate:
     """Serves every request under ``/api/``."""
 
@@ -36,6 +41,7 @@ class Gate:
         self._meters: defaultdict[str, Meter] = defaultdict(Meter)
         self._attempts: defaultdict[str, deque[float]] = defaultdict(deque)
         self._offences: Counter[str] = Counter()
+        self._archive = Archive(exchange)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; everything that can become of it is counted."""
@@ -158,25 +164,46 @@ class Gate:
             return await self._answer(request, limited)
         if kind == "418":
             return await self._answer(request, meter.ban(exchange.switches.fault_ban_s, now_ms))
+        return await self._misspeak(kind, request, charge, self._answer)
+
+    async def _misspeak(
+        self, kind: FaultKind, request: web.Request, charge: Charge, answer: AnswerWith
+    ) -> web.StreamResponse:
+        """Answer as a broken server or middleman does."""
+        exchange = self._exchange
         if kind == "5xx":
             refusal = server_error(exchange.rng.choice(_SERVER_STATUSES))
             text = json.dumps({"code": refusal.code, "msg": str(refusal)})
             return self._respond(text.encode(), refusal.status, charge)
-        return await self._misspeak(kind, request, charge)
-
-    async def _misspeak(
-        self, kind: FaultKind, request: web.Request, charge: Charge
-    ) -> web.StreamResponse:
-        """Answer as a broken middleman does."""
-        exchange = self._exchange
         if kind == "html":
             return self._respond(FIREWALL_PAGE.encode(), 403, charge, "text/html")
         if kind == "garbage":
             return self._respond(exchange.rng.randbytes(_GARBAGE_BYTES), 200, charge)
         if kind == "slow":
             await asyncio.sleep(exchange.switches.slow_ms / 1_000)
-            return await self._answer(request, charge)
-        return await _cut(request, await self._answer(request, charge))
+            return await answer(request, charge)
+        return await _cut(request, await answer(request, charge))
+
+    async def serve_file(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request for an archive file; no limits hold there, but faults strike."""
+        exchange, no_charge = self._exchange, Charge(200, 0)
+        exchange.counters["archive_requests"] += 1
+        if exchange.now_ms() < exchange.down_until_ms:
+            return web.Response(status=503, text="Service Unavailable")
+        kind = self._faults.pick(request.path, exchange.switches)
+        if kind and kind not in ("429", "418"):
+            exchange.counters[f"fault_{kind}"] += 1
+            return await self._misspeak(kind, request, no_charge, self._answer_file)
+        return await self._answer_file(request, no_charge)
+
+    async def _answer_file(self, request: web.Request, _: Charge) -> web.Response:
+        try:
+            body = await asyncio.to_thread(self._archive.file, request.path)
+        except FileMissingError:
+            self._exchange.counters["archive_missing"] += 1
+            return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>")
+        self._exchange.counters["archive_files"] += 1
+        return web.Response(body=body, content_type="application/zip")
 
 
 async def _cut(request: web.Request, answer: web.Response) -> web.StreamResponse:

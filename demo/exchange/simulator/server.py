@@ -55,6 +55,7 @@ class Server:
         app.add_routes(
             [
                 web.route("*", "/api/{path:.*}", self._gate.serve),
+                web.get("/data/{path:.*}", self._gate.serve_file),
                 web.get("/ws", self._serve_socket),
                 web.get("/ws/{names:.*}", self._serve_socket),
                 web.get("/stream", self._serve_socket),

@@ -17,6 +17,9 @@ from simulator.trades import Trades
 
 DECIMALS = 8
 MICROSECONDS = 1_000
+_JSON_ROW = '[%d,"<p>","<p>","<p>","<p>","<q>",%d,"<u>",%d,"<q>","<u>","0"]'
+_CSV_ROW = "%d,<p>,<p>,<p>,<p>,<q>,%d,<u>,%d,<q>,<u>,0\n"
+_LEVEL = '["<p>","<q>"]'
 
 
 def decimal_text(value: int, decimals: int) -> str:
@@ -26,15 +29,18 @@ def decimal_text(value: int, decimals: int) -> str:
 
 
 def _decimal_template(decimals: int) -> str:
-    """Return a template for two integers: the whole part, and the rest in units of 10**-8."""
-    return '"%d.' + (f"%0{decimals}d" if decimals else "%.0s") + "0" * (DECIMALS - decimals) + '"'
+    """Return a template for two integers: the whole part, and the rest in units of the last one."""
+    return "%d." + (f"%0{decimals}d" if decimals else "%.0s") + "0" * (DECIMALS - decimals)
 
 
 @lru_cache(maxsize=256)
-def _rows_template(symbol: Symbol, columns: tuple[str, ...], opening: str, count: int) -> str:
+def _rows_template(symbol: Symbol, layout: str, separator: str, count: int) -> str:
+    """Return the template of ``count`` rows; p, q and u stand for price, quantity, quote amount."""
     decimals = {"p": symbol.price_decimals, "q": symbol.lot_decimals, "u": symbol.quote_decimals}
-    fields = [_decimal_template(decimals[c]) if c in decimals else c for c in columns]
-    return ",".join([opening + ",".join(fields) + "]"] * count)
+    row = layout
+    for name, places in decimals.items():
+        row = row.replace(f"<{name}>", _decimal_template(places))
+    return separator.join([row] * count)
 
 
 def _fill(template: str, columns: list[Int64s]) -> str:
@@ -48,8 +54,19 @@ def _split(values: Int64s, decimals: int) -> list[Int64s]:
 
 def kline_rows(symbol: Symbol, klines: Int64s, *, in_microseconds: bool = False) -> str:
     """Return the JSON array of a ``/api/v3/klines`` answer."""
+    return "[" + _kline_text(symbol, klines, _JSON_ROW, ",", in_microseconds) + "]"
+
+
+def kline_csv(symbol: Symbol, klines: Int64s, *, in_microseconds: bool) -> str:
+    """Return the CSV of an archive file: the twelve fields, no header."""
+    return _kline_text(symbol, klines, _CSV_ROW, "", in_microseconds)
+
+
+def _kline_text(
+    symbol: Symbol, klines: Int64s, layout: str, separator: str, in_microseconds: bool
+) -> str:
     if not len(klines):
-        return "[]"
+        return ""
     open_ms, close_ms = klines[:, Column.OPEN_MS], klines[:, Column.CLOSE_MS]
     if in_microseconds:
         open_ms, close_ms = open_ms * MICROSECONDS, close_ms * MICROSECONDS + 999
@@ -63,8 +80,7 @@ def kline_rows(symbol: Symbol, klines: Int64s, *, in_microseconds: bool = False)
     columns.append(klines[:, Column.COUNT])
     columns += _split(klines[:, Column.TAKER_BASE], lot)
     columns += _split(klines[:, Column.TAKER_QUOTE], quote)
-    layout = ("%d", "p", "p", "p", "p", "q", "%d", "u", "%d", "q", "u", '"0"')
-    return "[" + _fill(_rows_template(symbol, layout, "[", len(klines)), columns) + "]"
+    return _fill(_rows_template(symbol, layout, separator, len(klines)), columns)
 
 
 def level_rows(symbol: Symbol, levels: Int64s) -> str:
@@ -79,7 +95,7 @@ def level_rows(symbol: Symbol, levels: Int64s) -> str:
     columns = _split(levels[:, 0], symbol.price_decimals) + _split(
         levels[:, 1], symbol.lot_decimals
     )
-    return "[" + _fill(_rows_template(symbol, ("p", "q"), "[", len(levels)), columns) + "]"
+    return "[" + _fill(_rows_template(symbol, _LEVEL, ",", len(levels)), columns) + "]"
 
 
 def _flag(value: object) -> str:
