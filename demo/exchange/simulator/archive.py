@@ -17,8 +17,10 @@ import msgspec
 
 from simulator import wire
 from simulator.exchange import Exchange
-from simulator.intervals import HOUR_MS, INTERVALS
+from simulator.intervals import DAY_MS, HOUR_MS, INTERVALS
 from simulator.market import find_klines
+from simulator.randomness import Int64s
+from simulator.symbols import Symbol
 
 MICROSECONDS_FROM_MS = 1_735_689_600_000  # 2025-01-01
 DAILY_DELAY_MS = 6 * HOUR_MS
@@ -29,7 +31,6 @@ _PATH = re.compile(
     r"^/data/spot/(?P<period>monthly|daily)/klines/(?P<symbol>[^/]+)/(?P<interval>\w+)/"
     r"(?P=symbol)-(?P=interval)-(?P<date>\d{4}-\d\d(?:-\d\d)?)\.zip(?P<checksum>\.CHECKSUM)?$"
 )
-_LONGEST = 31 * 86_400  # klines of a month of seconds
 
 
 class FileMissingError(LookupError):
@@ -93,27 +94,29 @@ class Archive:
     def _make(self, wanted: Wanted) -> bytes:
         market = self._exchange.listings[wanted.symbol].market
         interval = INTERVALS["1M" if wanted.interval == _MONTH_NAME else wanted.interval]
-        rows = find_klines(
-            market,
-            interval,
-            wanted.start_ms,
-            wanted.end_ms - 1,
-            min(_LONGEST, (wanted.end_ms - wanted.start_ms) // interval.width_ms + 1),
-            self._exchange.now_ms(),
-        )
-        if not len(rows):
-            raise FileMissingError(wanted.symbol)
+        end_ms = wanted.end_ms
         if self._exchange.switches.archive_truncated:
-            rows = rows[: len(rows) * 2 // 3]
-        in_microseconds = wanted.start_ms >= MICROSECONDS_FROM_MS
-        text = wire.kline_csv(market.symbol, rows, in_microseconds=in_microseconds)
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            end_ms = wanted.start_ms + (end_ms - wanted.start_ms) * 2 // 3
+        buffer, size = io.BytesIO(), 0
+        with zipfile.ZipFile(buffer, "w") as archive:
             name = f"{wanted.symbol}-{wanted.interval}-{wanted.date}.csv"
             info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))  # the same bytes every time
             info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, text)
+            with archive.open(info, "w") as csv:
+                for start_ms in range(wanted.start_ms, end_ms, DAY_MS):
+                    stop_ms = min(start_ms + DAY_MS, end_ms)
+                    count = DAY_MS // interval.width_ms + 1
+                    now_ms = self._exchange.now_ms()
+                    rows = find_klines(market, interval, start_ms, stop_ms - 1, count, now_ms)
+                    size += csv.write(_csv(market.symbol, rows, wanted.start_ms))
+        if not size:
+            raise FileMissingError(wanted.symbol)
         return buffer.getvalue()
+
+
+def _csv(symbol: Symbol, rows: Int64s, file_start_ms: int) -> bytes:
+    in_microseconds = file_start_ms >= MICROSECONDS_FROM_MS
+    return wire.kline_csv(symbol, rows, in_microseconds=in_microseconds).encode()
 
 
 def _wanted(period: str, symbol: str, interval: str, date: str) -> Wanted:

@@ -95,7 +95,9 @@ class Connection:
             self._request.transport.abort()
 
     async def close(self, code: int, reason: str) -> None:
-        """End the connection with a closing handshake."""
+        """End the connection with a closing handshake; a silent one stays as it is."""
+        if self.is_silent:
+            return
         log.info("connection_closed", number=self.number, code=code, reason=reason)
         await self._socket.close(code=code, message=reason.encode())
 
@@ -166,7 +168,10 @@ class Connection:
                 counters["connections_too_fast"] += 1
                 await self.close(POLICY_VIOLATION, "Too many requests")
                 return
-            if not await self._handle(message):
+            try:
+                if not await self._handle(message):
+                    return
+            except ConnectionError:  # the client left before its answer
                 return
 
     def _is_too_fast(self) -> bool:

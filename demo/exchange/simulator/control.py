@@ -117,6 +117,13 @@ class TamperDiffs(_Action, frozen=True, tag="tamper_diffs"):
     count: int = 1
 
 
+class SendEvent(_Action, frozen=True, tag="send_event"):
+    """Send an event of any kind to every connection, as if from a stream of that name."""
+
+    event: dict[str, object]
+    stream: str = "!newEvent"
+
+
 class Reset(_Action, frozen=True, tag="reset"):
     """Set every switch to its value at the start, forget bans, queued faults and counters."""
 
@@ -135,6 +142,7 @@ Action = (
     | Ban
     | FaultNext
     | TamperDiffs
+    | SendEvent
     | Reset
 )
 
@@ -153,7 +161,7 @@ def read_control(body: bytes) -> ControlRequest:
         WrongControlError: If it is not a JSON object, or an action is unknown or wrong.
     """
     try:
-        fields = msgspec.json.decode(body, type=dict[str, object])
+        fields = msgspec.json.decode(body or b"{}", type=dict[str, object])
         actions = msgspec.convert(fields.pop("actions", []), list[Action])
     except msgspec.DecodeError as error:
         raise WrongControlError(str(error)) from error

@@ -10,6 +10,7 @@ import msgspec
 
 from simulator.book import BookSource, GeneratedBook
 from simulator.capture import read_capture
+from simulator.known_outages import known_outages
 from simulator.market import Market
 from simulator.replay import RecordedBook, RecordedTrades, first_event_ms, shift_to
 from simulator.settings import Settings, Switches
@@ -65,4 +66,9 @@ class Exchange:
         symbol = make_symbol(name, position)
         source = GeneratedTrades(symbol, self.settings.seed, self.settings.zero_trade_rate)
         market = Market(symbol, source, listed_ms)
+        if self.settings.real_outages:
+            interruptions = market.interruptions
+            for outage in known_outages():
+                interruptions = interruptions.with_outage(outage)
+            market.interrupt(interruptions)
         return Listing(market, GeneratedBook(market, self.settings.seed))

@@ -14,6 +14,7 @@ import numpy as np
 from simulator.klines import Column
 from simulator.randomness import Int64s
 
+MINUTE_MS = 60_000
 FOREVER_MS = 4_102_444_800_000  # 2100-01-01
 
 
@@ -102,6 +103,5 @@ class Interruptions(msgspec.Struct, frozen=True):
             labelled[is_cut, Column.CLOSE_MS] = outage.start_ms - 1
             if outage.off_grid_until_ms > outage.end_ms:
                 is_late = (closes >= outage.end_ms) & (opens < outage.off_grid_until_ms)
-                widths = closes - opens + 1
-                labelled[is_late, Column.OPEN_MS] += (outage.end_ms % widths)[is_late]
+                labelled[is_late, Column.OPEN_MS] += outage.end_ms % MINUTE_MS
         return labelled[exists]

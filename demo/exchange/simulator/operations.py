@@ -5,6 +5,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+import msgspec
+
 from simulator import control
 from simulator.broadcast import Broadcaster
 from simulator.connection import GOING_AWAY, Connection
@@ -49,6 +51,10 @@ class Operations:
                 self._faults.queued.extend(action.kinds)
             case control.TamperDiffs():
                 self._broadcaster.next_diffs[action.how] += action.count
+            case control.SendEvent():
+                payload = msgspec.json.encode(action.event).decode()
+                for connection in self._broadcaster.connections:
+                    connection.offer(action.stream, payload)
             case _:
                 self._reset()
 

@@ -68,6 +68,7 @@ class Server:
 
     async def __aenter__(self) -> "Server":
         await self._group.__aenter__()
+        self.apply(read_control(f'{{"actions":{self.settings.actions}}}'.encode()))
         await self._runner.setup()
         await self._listen()
         self._spawn(self._broadcaster.run())

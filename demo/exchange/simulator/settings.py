@@ -94,6 +94,8 @@ class Settings(ServiceSettings, Switches):
         symbols: Comma-separated names; unknown ones get a quiet made-up market.
         extra_symbols: How many more to make up: SIM001USDT, SIM002USDT, ….
         zero_trade_rate: Share of minutes without any trade.
+        real_outages: Whether history has the outages that the real exchange has had.
+        actions: JSON list of ``/control`` actions to carry out at the start.
         replay: A recorded capture to play instead of the generated market.
         replay_minutes_ago: How much of the capture is already history at the start.
         ping_interval_ms: Time between the server's WebSocket pings.
@@ -117,6 +119,8 @@ class Settings(ServiceSettings, Switches):
     symbols: Annotated[tuple[str, ...], NoDecode] = DEFAULT_SYMBOLS
     extra_symbols: int = Field(default=0, ge=0, le=5_000)
     zero_trade_rate: Rate = 0.0
+    real_outages: bool = False
+    actions: str = "[]"
     replay: str | None = None
     replay_minutes_ago: int = Field(default=0, ge=0, le=1_440)
     ping_interval_ms: Milliseconds = 20_000

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import wire
+from simulator.exchange import Exchange
 from simulator.interruptions import Outage, Stretch
 from simulator.intervals import INTERVALS
 from simulator.klines import Column
 from simulator.market import Market, find_klines, minute_klines
 from simulator.randomness import Int64s
+from simulator.settings import Settings
 from simulator.symbols import KNOWN_SYMBOLS, ORIGIN_MS, make_symbol
 from simulator.trades import GeneratedTrades, Trades
 
@@ -183,6 +185,22 @@ def test_klines_may_open_off_the_grid_after_an_outage() -> None:
         interrupted_market(until_ms), NOON_MS + HOUR_MS, NOON_MS + 7 * HOUR_MS, NOW_MS
     )
     assert [open_ms % MINUTE_MS for open_ms in opens(rows)[:5]] == [14_789, 14_789, 14_789, 0, 0]
+
+
+def test_the_real_exchanges_outages_can_be_part_of_history() -> None:
+    exchange = Exchange(Settings(symbols=("BTCUSDT",), real_outages=True))
+    market = exchange.listings["BTCUSDT"].market
+    start_ms = 1_582_111_800_000  # 2020-02-19 11:30 UTC
+    rows = find_klines(market, INTERVALS["5m"], start_ms, None, 4, NOW_MS).tolist()
+    assert [row[:2] for row in rows] == [  # times of the exchange's own answer
+        [1_582_111_800_000, 1_582_112_099_999],
+        [1_582_112_100_000, 1_582_112_132_286],
+        [1_582_133_400_000, 1_582_133_699_999],
+        [1_582_133_700_000, 1_582_133_999_999],
+    ]
+    off_grid_ms = 1_518_170_400_000  # 2018-02-09 10:00 UTC
+    rows = find_klines(market, INTERVALS["1m"], off_grid_ms, None, 2, NOW_MS).tolist()
+    assert [row[0] for row in rows] == [off_grid_ms + 14_789, off_grid_ms + 74_789]
 
 
 def test_ids_stay_dense_across_an_outage() -> None:

@@ -365,6 +365,16 @@ async def test_control_over_http(http: aiohttp.ClientSession, exchange: RunningE
     assert [row[0] - NOON_MS for row in rows] == [-MINUTE_MS, 180_000, 240_000]
 
 
+async def test_actions_can_be_given_at_the_start(http: aiohttp.ClientSession) -> None:
+    actions = '[{"action": "status", "symbol": "BTCUSDT", "status": "CANCEL_ONLY"}]'
+    async with running_exchange(symbols="BTCUSDT", actions=actions) as exchange:
+        _, info, _ = await ask(http, exchange, "exchangeInfo")
+    assert info["symbols"][0]["status"] == "CANCEL_ONLY"
+    with pytest.raises(ValueError, match="explode"):
+        async with running_exchange(actions='[{"action": "explode"}]'):
+            pass
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -253,6 +253,13 @@ async def test_a_shutdown_is_announced_and_carried_out(exchange: RunningExchange
             await collect(socket, 2)
 
 
+async def test_an_event_of_an_unknown_kind_can_be_sent(exchange: RunningExchange) -> None:
+    async with websockets.connect(f"{exchange.ws_url}/stream") as socket:
+        await say(socket, method="LIST_SUBSCRIPTIONS", id=1)
+        exchange.act("send_event", event={"e": "somethingNew"})
+        assert await receive(socket) == {"stream": "!newEvent", "data": {"e": "somethingNew"}}
+
+
 async def test_connections_can_be_cut_or_fall_silent(exchange: RunningExchange) -> None:
     url = f"{exchange.ws_url}/ws/btcusdt@bookTicker"
     async with websockets.connect(url) as cut:
