@@ -5,7 +5,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from linkora.dialog import converse
@@ -27,6 +27,7 @@ class Deps(msgspec.Struct, frozen=True):
     health: Health
     registry: CollectorRegistry
     middleware: list[Middleware]
+    page: list[BaseRoute]
 
 
 def create_app(deps: Deps) -> Starlette:
@@ -41,8 +42,11 @@ def create_app(deps: Deps) -> Starlette:
             Route("/price", deps.rest.price),
             Route("/orderbook", deps.rest.order_book),
             Route("/symbols", deps.rest.symbols),
+            Route("/trades/{symbol}", deps.rest.trades),
+            Route("/gaps", deps.rest.gaps),
             *observability_routes(deps.health, deps.registry),
             WebSocketRoute("/ws", ws),
+            *deps.page,
         ],
         middleware=deps.middleware,
         exception_handlers=EXCEPTION_HANDLERS,

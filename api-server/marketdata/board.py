@@ -7,14 +7,15 @@ the board answers only where that is away, too.
 """
 
 from bisect import bisect_left
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 import msgspec
 
 from linkora.market import Candle, OrderBook
+from linkora.messages import TradeMessage, TradesMessage
 from linkora.timeframes import TIMEFRAMES, Timeframe
 from marketdata.aggregation import Changes, Ladder, Stale
-from marketdata.params import Order
+from marketdata.params import MAX_TRADES, Order
 from marketdata.wire import candle_row
 
 Key = tuple[str, str]
@@ -130,6 +131,7 @@ class Board:
     def __init__(self, max_windows: int, max_rows: int) -> None:
         self.ladders: dict[str, Ladder] = {}
         self.books: dict[str, OrderBook] = {}
+        self.trades: dict[str, deque[TradeMessage]] = {}
         self.symbols: list[str] = []
         self.live: set[str] = set()
         self.is_connected = False
@@ -181,6 +183,11 @@ class Board:
         """Return the newest candle of ``frame``, ``None`` if none is known."""
         ladder = self.ladders.get(symbol)
         return ladder.newest(frame, now_ms) if ladder else None
+
+    def take_trades(self, message: TradesMessage) -> None:
+        """Take in trades of one symbol; the oldest make room."""
+        kept = self.trades.setdefault(message.symbol, deque(maxlen=MAX_TRADES))
+        kept.extend(message.trades)
 
     def newest_pair(self, symbol: str, frame: Timeframe, now_ms: int) -> list[Candle]:
         """Return the bucket before the newest, if there is one, and the newest, if there is."""

@@ -12,7 +12,11 @@ from linkora.timeframes import TIMEFRAMES, Timeframe
 
 DEFAULT_LIMIT = 500
 MAX_LIMIT = 5000
+DEFAULT_TRADES, MAX_TRADES = 50, 1000
 LEVELS = (5, 10, 20)
+GAP_STATES = ("open", "explained", "repaired")
+FORMATS = ("json", "csv", "parquet", "arrow")
+_MEDIA = {"csv": "text/csv", "parquet": "parquet", "arrow": "vnd.apache.arrow"}
 MAX_SYMBOL_LENGTH = 50
 # What PostgreSQL, Python and JavaScript all can say; the first trade of any coin was later.
 FIRST_MS = 0
@@ -40,6 +44,21 @@ class CandleRange(msgspec.Struct, frozen=True):
     end_ms: int | None
     limit: int | None
     order: Order
+
+
+class GapRange(msgspec.Struct, frozen=True):
+    """Which gaps are asked for: those that touch the range, which is closed. Unix ms.
+
+    Attributes:
+        symbol: ``None`` for all.
+        state: ``None`` for all.
+    """
+
+    symbol: str | None
+    start_ms: int
+    end_ms: int
+    state: str | None
+    limit: int
 
 
 def symbol(query: Query) -> str:
@@ -125,9 +144,7 @@ def candle_range(query: Query, *, is_unlimited: bool = False) -> CandleRange:
         is_unlimited: Whether the whole range is meant where no ``limit`` is given.
     """
     frame = timeframe(query)
-    start_ms, end_ms = time_ms(query, "start_date"), time_ms(query, "end_date")
-    if start_ms is not None and end_ms is not None and start_ms > end_ms:
-        raise RequestError(400, "start_date must not be after end_date")
+    start_ms, end_ms = _time_range(query)
     return CandleRange(
         symbol=symbol(query),
         frame=frame,
@@ -136,6 +153,38 @@ def candle_range(query: Query, *, is_unlimited: bool = False) -> CandleRange:
         limit=None if is_unlimited and "limit" not in query else limit(query),
         order=order(query),
     )
+
+
+def gap_range(query: Query) -> GapRange:
+    """Return which gaps a request asks for."""
+    state = query.get("state", "").lower() or None
+    if state not in (None, *GAP_STATES):
+        raise RequestError(400, f"Invalid state. Supported: {list(GAP_STATES)}")
+    start_ms, end_ms = _time_range(query)
+    return GapRange(
+        symbol=symbol(query) if query.get("symbol") else None,
+        start_ms=FIRST_MS if start_ms is None else start_ms,
+        end_ms=LAST_MS if end_ms is None else end_ms,
+        state=state,
+        limit=limit(query),
+    )
+
+
+def export_format(query: Query, accept: str) -> str:
+    """Return ``json``, ``csv``, ``parquet`` or ``arrow``: by ``format``, else by ``Accept``."""
+    name = query.get("format", "").lower()
+    if not name:
+        return next((kind for kind, media in _MEDIA.items() if media in accept), "json")
+    if name not in FORMATS:
+        raise RequestError(400, f"Invalid format. Supported: {list(FORMATS)}")
+    return name
+
+
+def _time_range(query: Query) -> tuple[int | None, int | None]:
+    start_ms, end_ms = time_ms(query, "start_date"), time_ms(query, "end_date")
+    if start_ms is not None and end_ms is not None and start_ms > end_ms:
+        raise RequestError(400, "start_date must not be after end_date")
+    return start_ms, end_ms
 
 
 def _integer(text: str) -> int | None:

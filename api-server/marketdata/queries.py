@@ -17,7 +17,7 @@ import msgspec
 from linkora.database import transient_errors
 from linkora.market import Candle, Level, OrderBook
 from linkora.timeframes import TIMEFRAMES, Timeframe
-from marketdata.params import FIRST_MS, LAST_MS, CandleRange
+from marketdata.params import FIRST_MS, LAST_MS, CandleRange, GapRange
 
 # Planning anew is cheaper than the generic plan that PostgreSQL tries at the sixth execution,
 # which looks at every chunk of the table.
@@ -51,6 +51,18 @@ _ROW = " || ".join(
         """',"is_closed":' || CASE WHEN {is_closed} THEN 'true' ELSE 'false' END || '}}'""",
     ]
 )
+# The same as a line of CSV: nothing here needs quoting.
+_LINE = " || ',' || ".join(
+    [
+        _MS.format("open_time"),
+        _ISO.format("open_time"),
+        _ISO.format("close_time"),
+        *(f"({column} + 0.00000000)::text" for column in _AMOUNT_FIELDS),
+        "trades",
+        *(f"({column} + 0.00000000)::text" for column in _TAKER_FIELDS),
+        "CASE WHEN {is_closed} THEN 'true' ELSE 'false' END",
+    ]
+)
 _COLUMNS = ", ".join(
     [
         f"{_MS.format('open_time')} AS open_ms",
@@ -74,6 +86,11 @@ _AS_JSON = """
     FROM (SELECT open_time, {row} AS row_text {range}) AS candles_asked_for
 """
 _AS_ROWS = "SELECT {ms} AS open_ms, {row} AS row_text {range}"
+_AS_CSV = """
+    SELECT count(*), min(open_ms), max(open_ms),
+           coalesce(string_agg(line, E'\n' ORDER BY open_ms {order}) || E'\n', '')
+    FROM (SELECT {ms} AS open_ms, {line} AS line {range}) AS candles_asked_for
+"""
 _AS_COLUMNS = "SELECT {columns} {range}"
 
 _SYMBOLS = "SELECT symbol FROM collector_state ORDER BY symbol"
@@ -87,6 +104,18 @@ _NEWEST_BOOK = f"""
     WHERE symbol = $1 AND "timestamp" >= $2
     ORDER BY "timestamp" DESC
     LIMIT 1
+"""  # noqa: S608 - as above
+_FIRST_MINUTE = f"""
+    SELECT {_MS.format("first_open_time")} FROM collector_state WHERE symbol = $1
+"""  # noqa: S608 - as above
+_GAPS = f"""
+    SELECT symbol, {_MS.format("from_time")} AS from_ms, {_MS.format("to_time")} AS to_ms,
+           state, reason, attempts, {_MS.format("updated_at")} AS updated_ms
+    FROM candle_gaps
+    WHERE ($1::text IS NULL OR symbol = $1) AND to_time > $2 AND from_time <= $3
+          AND ($4::text IS NULL OR state = $4)
+    ORDER BY from_time, symbol
+    LIMIT $5
 """  # noqa: S608 - as above
 _PING = "SELECT 1"
 # As ``Ladder`` has it: its time is over, by the clock or because its last minute has closed, and
@@ -108,6 +137,7 @@ class _Statements:
         self.json: dict[tuple[bool, bool], str] = {}
         self.rows: dict[bool, str] = {}
         self.columns: dict[bool, str] = {}
+        self.csv: dict[bool, str] = {}
         row = _ROW.format(**names)
         for is_descending in (False, True):
             span = _RANGE.format(direction=_direction(is_descending), **names)
@@ -117,6 +147,12 @@ class _Statements:
                 )
             self.rows[is_descending] = _AS_ROWS.format(
                 ms=_MS.format("open_time"), row=row, range=span
+            )
+            self.csv[is_descending] = _AS_CSV.format(
+                ms=_MS.format("open_time"),
+                line=_LINE.format(**names),
+                range=span,
+                order=_direction(is_descending),
             )
             self.columns[is_descending] = _AS_COLUMNS.format(
                 columns=_COLUMNS.format(**names), range=span
@@ -128,6 +164,15 @@ def _direction(is_descending: bool) -> str:
 
 
 _STATEMENTS = {name: _Statements(frame) for name, frame in TIMEFRAMES.items()}
+
+
+class CsvPage(msgspec.Struct, frozen=True):
+    """Some candles as CSV lines, each with its end, and the open times that they span."""
+
+    count: int
+    first_ms: int
+    last_ms: int
+    text: bytes
 
 
 class Queries:
@@ -168,6 +213,44 @@ class Queries:
                 if count >= wanted.limit:
                     break
         return body.encode()
+
+    async def export_range(self, wanted: CandleRange) -> CandleRange:
+        """Return ``wanted`` with a start: its own, its ``limit`` newest candles', or the first."""
+        if wanted.start_ms is not None:
+            return wanted
+        if wanted.limit is not None and wanted.order == "asc":
+            newest = msgspec.structs.replace(wanted, order="desc")
+            first_ms = (await self.candles_csv(newest)).first_ms
+        else:
+            async with self._connection() as connection:
+                first_ms = await connection.fetchval(_FIRST_MINUTE, wanted.symbol)
+        start_ms = FIRST_MS if first_ms is None else wanted.frame.open_ms(first_ms)
+        return msgspec.structs.replace(wanted, start_ms=start_ms)
+
+    async def candles_csv(self, wanted: CandleRange) -> CsvPage:
+        """Return at most ``wanted.limit`` candles as lines."""
+        assert wanted.limit is not None  # noqa: S101 - for the type
+        is_descending = wanted.order == "desc"
+        sql = _STATEMENTS[wanted.frame.name].csv[is_descending]
+        page = CsvPage(0, 0, 0, b"")
+        async with self._connection() as connection:
+            for low, high in _spans(wanted, is_descending):
+                record = await connection.fetchrow(sql, wanted.symbol, low, high, wanted.limit)
+                count, first_ms, last_ms, text = record
+                page = CsvPage(count, first_ms or 0, last_ms or 0, text.encode())
+                if count >= wanted.limit:
+                    break
+        return page
+
+    async def gaps(self, wanted: GapRange) -> list[Any]:
+        """Return the ledger's entries, the oldest first, as mappings with times in Unix ms."""
+        async with self._connection() as connection:
+            records = await connection.fetch(
+                _GAPS,
+                *(wanted.symbol, _moment(wanted.start_ms), _moment(wanted.end_ms)),
+                *(wanted.state, wanted.limit),
+            )
+        return list(records)
 
     async def candle_rows(
         self, symbol: str, frame: Timeframe, limit: int

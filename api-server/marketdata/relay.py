@@ -23,14 +23,14 @@ from linkora.backoff import Backoff
 from linkora.errors import CorruptMessage, TransientError
 from linkora.hub import Frame, Hub
 from linkora.market import Candle, OrderBook
-from linkora.messages import Position, decode_candle, decode_order_book
+from linkora.messages import Position, decode_candle, decode_order_book, decode_trades
 from linkora.pubsub import Subscribed, listen
 from linkora.timeframes import TIMEFRAMES, Timeframe
 from marketdata.aggregation import Changes, Ladder, Stale, horizon
 from marketdata.board import Board
 from marketdata.params import LEVELS
-from marketdata.topics import ALL, BookTopic, CandleTopic
-from marketdata.wire import book_frame, candle_frame
+from marketdata.topics import ALL, BookTopic, CandleTopic, TradeTopic
+from marketdata.wire import book_frame, candle_frame, trades_frame
 
 log = structlog.get_logger(__name__)
 
@@ -173,6 +173,25 @@ class Relay:
                 continue
             self._metrics.messages.labels("orderbook").inc()
             self._take_book(book)
+
+    async def relay_trades(self) -> None:
+        """Read the trades' channel, for ever."""
+        async for item in listen(self._redis, [channels.TRADES_ALL], on_error=lambda _: None):
+            if isinstance(item, Subscribed):
+                continue
+            try:
+                message = decode_trades(item)
+            except CorruptMessage as error:
+                self._count_corrupt(error)
+                continue
+            self._metrics.messages.labels("trades").inc()
+            self._board.take_trades(message)
+            topics = (TradeTopic(message.symbol), TradeTopic(ALL))
+            followed = [topic for topic in topics if self._hub.has_followers(topic)]
+            if followed:
+                frame = trades_frame(message.symbol, message.trades)
+                for topic in followed:
+                    self._hub.publish_final(topic, frame)
 
     async def reread(self) -> None:
         """Read from the database what may be stale, for ever."""

@@ -3,22 +3,25 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from linkora.decimals import plain
 from linkora.errors import RequestError, TransientError
 from linkora.market import Candle, OrderBook
-from linkora.timeframes import Timeframe
+from linkora.messages import TradeMessage
+from linkora.timeframes import MINUTE_MS, Timeframe
 from marketdata import params
 from marketdata.answers import Answer, Answers
 from marketdata.board import Board, Recent, Window
-from marketdata.params import CandleRange
+from marketdata.export import MEDIA_TYPES, Exporter
+from marketdata.params import CandleRange, GapRange
 from marketdata.wire import book_body, iso
 
 # Ranges that ended this long ago hardly ever change; corrections by the exchange are rare.
@@ -52,6 +55,16 @@ class Queries(Protocol):
     async def newest_book(self, symbol: str) -> OrderBook | None:
         """Return the newest order book of ``symbol``."""
 
+    async def gaps(self, wanted: GapRange) -> list[Any]:
+        """Return the ledger's entries, the oldest first, as mappings with times in Unix ms."""
+
+
+class Trades(Protocol):
+    """Where recent trades are kept."""
+
+    async def recent(self, symbol: str, limit: int) -> list[TradeMessage]:
+        """Return the newest ``limit`` trades, the newest first."""
+
 
 class Rest:
     """The endpoints. Each method is a Starlette endpoint."""
@@ -59,11 +72,15 @@ class Rest:
     def __init__(
         self,
         queries: Queries,
+        trades: Trades,
+        exporter: Exporter,
         board: Board,
         answers: Answers,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._queries = queries
+        self._trades = trades
+        self._exporter = exporter
         self._board = board
         self._answers = answers
         self._now_ms = now_ms
@@ -78,8 +95,11 @@ class Rest:
 
     async def candles(self, request: Request) -> Response:
         """``/candles``: rows of one symbol and timeframe."""
-        wanted = params.candle_range(request.query_params)
+        kind = params.export_format(request.query_params, request.headers.get("accept", ""))
+        wanted = params.candle_range(request.query_params, is_unlimited=kind != "json")
         await self.require_symbol(wanted.symbol)
+        if kind != "json":
+            return await self._export(request, wanted, kind)
         if wanted.start_ms is None and wanted.end_ms is None:
             answer, is_stale = await self._newest(wanted)
             return await reply(request, answer, stale=is_stale)
@@ -109,7 +129,46 @@ class Rest:
         body = _encoder.encode(price_body(pair, frame))
         return await reply(request, Answer(body), stale=is_stale)
 
+    async def gaps(self, request: Request) -> Response:
+        """``/gaps``: the minutes that are missing, and why."""
+        wanted = params.gap_range(request.query_params)
+        if wanted.symbol is not None:
+            await self.require_symbol(wanted.symbol)
+        gaps = [gap_body(record) for record in await self._queries.gaps(wanted)]
+        return await reply(request, Answer(_encoder.encode({"gaps": gaps})))
+
+    async def trades(self, request: Request) -> Response:
+        """``/trades/{symbol}``: the newest trades, the newest first."""
+        symbol = params.known_form(request.path_params["symbol"].upper())
+        limit = params.limit(request.query_params, params.DEFAULT_TRADES, params.MAX_TRADES)
+        await self.require_symbol(symbol)
+        trades, is_stale = await self.newest_trades(symbol, limit)
+        body = _encoder.encode({"symbol": symbol, "trades": trades})
+        return await reply(request, Answer(body), stale=is_stale)
+
     # What other dialects need, too
+
+    async def newest_trades(self, symbol: str, limit: int) -> tuple[list[TradeMessage], bool]:
+        """Return the newest trades, the newest first, and whether they may be stale."""
+        try:
+            return await self._trades.recent(symbol, limit), False
+        except TransientError:
+            known = self._board.trades.get(symbol)
+            if known is None:
+                raise
+            return list(known)[: -limit - 1 : -1], True
+
+    async def _export(self, request: Request, wanted: CandleRange, kind: str) -> Response:
+        """Stream the range; CSV is compressed for who takes that, the others are already."""
+        is_packed = kind == "csv" and "gzip" in request.headers.get("accept-encoding", "")
+        chunks = await self._exporter.start(wanted, kind, is_packed=is_packed)
+        name = f"{wanted.symbol}-{wanted.frame.name}.{kind}"
+        headers = {
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(name)}",
+            "cache-control": OPEN_CACHE,
+            "vary": "accept-encoding, accept",
+        } | ({"content-encoding": "gzip"} if is_packed else {})
+        return StreamingResponse(chunks, 200, headers, media_type=MEDIA_TYPES[kind])
 
     async def require_symbol(self, symbol: str) -> None:
         """Raise the 404 of an unknown symbol."""
@@ -217,6 +276,22 @@ async def reply(
         else:
             body = answer.pack()
     return Response(body, 200, headers, media_type="application/json")
+
+
+def gap_body(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one entry of the ledger: minutes from ``start`` until before ``end``."""
+    return {
+        "symbol": record["symbol"],
+        "start": iso(record["from_ms"]),
+        "end": iso(record["to_ms"]),
+        "start_timestamp": record["from_ms"],
+        "end_timestamp": record["to_ms"],
+        "minutes": (record["to_ms"] - record["from_ms"]) // MINUTE_MS,
+        "state": record["state"],
+        "reason": record["reason"],
+        "attempts": record["attempts"],
+        "updated_at": iso(record["updated_ms"]),
+    }
 
 
 def price_body(pair: list[Candle], frame: Timeframe) -> dict[str, Any]:

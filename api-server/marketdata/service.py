@@ -20,11 +20,14 @@ from linkora.sockets import Sockets
 from marketdata.answers import Answers
 from marketdata.app import Deps, create_app
 from marketdata.board import Board
+from marketdata.export import Exporter
 from marketdata.params import MAX_LIMIT
 from marketdata.queries import SERVER_SETTINGS, Queries
 from marketdata.relay import Relay
 from marketdata.rest import Rest
 from marketdata.settings import Settings
+from marketdata.trades import Trades
+from marketdata.web import page_routes
 from marketdata.websocket import MarketChannels
 
 log = structlog.get_logger(__name__)
@@ -84,7 +87,13 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
         health.fact("symbols", lambda: len(board.symbols))
         health.fact("websocket_connections", lambda: len(sockets))
         deps = Deps(
-            rest=Rest(queries, board, Answers(settings.api_cache_bytes)),
+            rest=Rest(
+                queries,
+                Trades(redis),
+                Exporter(queries, settings.api_max_exports),
+                board,
+                Answers(settings.api_cache_bytes),
+            ),
             hub=hub,
             sockets=sockets,
             channels=MarketChannels(
@@ -93,10 +102,12 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             health=health,
             registry=registry,
             middleware=guards(settings.http, limiter),
+            page=page_routes(settings.web_orders_url, settings.order_api_port),
         )
         await supervise(
             relay.relay_candles(),
             relay.relay_books(),
+            relay.relay_trades(),
             relay.reread(),
             relay.keep_time(),
             sockets.keep(),

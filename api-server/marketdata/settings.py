@@ -20,3 +20,7 @@ class Settings(ServiceSettings):
     http: HttpSettings = Field(default_factory=HttpSettings)
     api_max_windows: int = Field(default=500, ge=1)
     api_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
+    api_max_exports: int = Field(default=4, ge=1)
+    web_orders_url: str = Field(default="", pattern=r"^(https?://[^\s;,\"']+)?$")
+    """Where browsers find the order API; empty: on ``order_api_port`` of the page's own host."""
+    order_api_port: Port = 8080

@@ -12,10 +12,11 @@ from linkora.sockets import encode
 from linkora.timeframes import TIMEFRAMES, Timeframe
 from marketdata import params
 from marketdata.board import Board
-from marketdata.topics import ALL, BookTopic, CandleTopic
-from marketdata.wire import book_frame, candle_frame
+from marketdata.topics import ALL, BookTopic, CandleTopic, TradeTopic
+from marketdata.wire import book_frame, candle_frame, trades_frame
 
-TYPES = ("candles", "orderbook")
+TYPES = ("candles", "orderbook", "trades")
+FIRST_TRADES = 50
 MAX_MISSED = 1000
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.5, 3600.0
 # Intervals are rounded up to this, so that the followers of a topic fall into few groups.
@@ -32,7 +33,7 @@ class Store(Protocol):
 
 
 class MarketChannels:
-    """What can be followed: ``candles`` and ``orderbook`` of one symbol or of all.
+    """What can be followed: ``candles``, ``orderbook`` and ``trades`` of one symbol or of all.
 
     Args:
         current: Returns the newest candle of a symbol and timeframe as a shared message.
@@ -80,6 +81,14 @@ class MarketChannels:
                 books = self._board.books
                 names = list(books) if symbol == ALL else [symbol]
                 return [book_frame(books[each], levels) for each in names if each in books]
+            case TradeTopic(symbol=symbol):
+                kept = self._board.trades
+                names = list(kept) if symbol == ALL else [symbol]
+                return [
+                    trades_frame(each, list(kept[each])[-FIRST_TRADES:])
+                    for each in names
+                    if each in kept
+                ]
             case _:
                 return []
 
@@ -106,6 +115,8 @@ class MarketChannels:
                 channel={"type": kind, "symbol": symbol, "levels": levels},
                 interval_ms=_interval_ms(query, 0.0),
             )
+        if kind == "trades":
+            return Subscription(TradeTopic(symbol), {"type": kind, "symbol": symbol})
         frame = params.timeframe(query)
         since_ms = params.time_ms(query, "since")
         if since_ms is not None and symbol == ALL:

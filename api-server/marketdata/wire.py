@@ -5,6 +5,7 @@ Every number that is a price or an amount is a string with at least 8 decimals. 
 those that existing clients read; fields are only ever added.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from linkora.decimals import plain
 from linkora.hub import Frame
 from linkora.market import Candle, OrderBook
-from linkora.messages import LevelMessage, level_messages
+from linkora.messages import LevelMessage, TradeMessage, level_messages
 from linkora.timeframes import Timeframe
 
 _encoder = msgspec.json.Encoder()
@@ -126,6 +127,11 @@ def book_frame(book: OrderBook, levels: int) -> Frame:
     """Return the book as a WebSocket message."""
     message = msgspec.structs.replace(_book(book, levels), channel="orderbook")
     return Frame(_encoder.encode(message))
+
+
+def trades_frame(symbol: str, trades: Iterable[TradeMessage]) -> Frame:
+    """Return trades, the oldest first, as a WebSocket message."""
+    return Frame(_encoder.encode({"channel": "trades", "symbol": symbol, "trades": list(trades)}))
 
 
 def _book(book: OrderBook, levels: int) -> Book:

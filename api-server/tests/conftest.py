@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-"""The API server as it runs: real PostgreSQL, Redis, HTTP and WebSockets."""
+"""The API server as it runs: real PostgreSQL, Redis, HTTP and WebSockets.
+
+``server`` is a test's own, with a database of its own; ``shared_server`` belongs to all the tests
+of a module, which only read.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
-import aiohttp
 import pytest
 
+from linkora.database import open_pool
 from linkora.pubsub import Publisher
-from linkora.settings import DatabaseSettings, RedisSettings, WebSocketSettings
+from linkora.settings import DatabaseSettings, RedisSettings
 from marketdata.service import run
-from marketdata.settings import Settings
+from testkit.api_server import connected, in_thread, settings_with
+from testkit.databases import Databases
 from testkit.market import Collector, Server
 
 StartServer = Callable[..., AbstractAsyncContextManager[Server]]
@@ -29,12 +34,8 @@ def start_server(database: DatabaseSettings, redis_settings: RedisSettings) -> S
     """Start API servers, with settings of their own where given."""
 
     @asynccontextmanager
-    async def start(**overrides: Any) -> AsyncIterator[Server]:
-        sockets = overrides.pop("websocket", {})
-        settings = Settings(
-            **{"database": database, "redis": redis_settings, "api_port": 0, **overrides},
-            websocket=WebSocketSettings(**sockets),
-        )
+    async def start(*, is_healthy: bool = True, **overrides: Any) -> AsyncIterator[Server]:
+        settings = settings_with(**{"database": database, "redis": redis_settings, **overrides})
         port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(run(settings, on_listening=port.set_result))
         waiting = asyncio.wait({task, port}, return_when=asyncio.FIRST_COMPLETED)
@@ -42,9 +43,8 @@ def start_server(database: DatabaseSettings, redis_settings: RedisSettings) -> S
         if task in done:
             await task
         try:
-            async with aiohttp.ClientSession(f"http://127.0.0.1:{port.result()}") as client:
-                server = Server(client, port.result())
-                if overrides.get("wait", True):
+            async with connected(port.result()) as server:
+                if is_healthy:
                     await server.until_healthy()
                 yield server
         finally:
@@ -57,7 +57,37 @@ def start_server(database: DatabaseSettings, redis_settings: RedisSettings) -> S
 
 @pytest.fixture
 async def server(collector: Collector, start_server: StartServer) -> AsyncIterator[Server]:
-    """A server with two hours of BTCUSDT and ETHUSDT, whose newest minute is still running."""
-    await collector.fill(["BTCUSDT", "ETHUSDT"], minutes=130)
+    """A server with an hour of BTCUSDT and ETHUSDT, whose newest minute is still running."""
+    await collector.fill(["BTCUSDT", "ETHUSDT"], minutes=70)
     async with start_server() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def shared_port(databases: Databases, redis_server: RedisSettings) -> Iterator[int]:
+    """The port of a server with two days of BTCUSDT and an hour of ETHUSDT, in its own thread."""
+    with databases.migrated() as database:
+        asyncio.run(_fill(database))
+        settings = settings_with(database=database, redis=redis_server)
+        with in_thread(settings) as port:
+            asyncio.run(_until_healthy(port))
+            yield port
+
+
+@pytest.fixture
+async def shared_server(shared_port: int) -> AsyncIterator[Server]:
+    """A client for the module's server."""
+    async with connected(shared_port) as server:
+        yield server
+
+
+async def _fill(database: DatabaseSettings) -> None:
+    async with open_pool(database, name="tests") as pool:
+        collector = Collector(pool, None)  # type: ignore[arg-type] - it publishes nothing
+        await collector.fill(["BTCUSDT"], minutes=2 * 24 * 60)
+        await collector.fill(["ETHUSDT"], minutes=60)
+
+
+async def _until_healthy(port: int) -> None:
+    async with connected(port) as server:
+        await server.until_healthy()
