@@ -42,7 +42,9 @@ TELL = """
     SET status = CASE WHEN status = status_seen THEN $2 ELSE status END,
         status_seen = CASE WHEN status = status_seen THEN $2 ELSE status_seen END,
         detail = $3, head_block = coalesce($4, head_block),
-        finalized_block = greatest(finalized_block, least($5, last_block)), updated_at = now()
+        finalized_block = CASE WHEN $5::bigint IS NULL THEN finalized_block
+                               ELSE greatest(finalized_block, least($5, last_block)) END,
+        updated_at = now()
     WHERE component = $1
 """
 OBEY = """

@@ -74,9 +74,10 @@ class Rig:
         )
 
     async def settle(self, most: int = 200) -> None:
-        """Step until there is nothing more to do."""
+        """Step until the scanner is at the head, or holds."""
         for _ in range(most):
-            if not await self.scanner.step():
+            may_be_more = await self.scanner.step()
+            if not may_be_more and self.scanner.progress.status != "RECOVERY":
                 return
         raise AssertionError("the scanner does not come to rest")
 

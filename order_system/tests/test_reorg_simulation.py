@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""Random histories with reorgs on a real node: the tables must be those of a fresh scan."""
+
+import os
+import random
+
+import pytest
+from chainkit.history import play
+from chainkit.rig import dump, fresh_scan, open_rig
+
+from localchain.testing import anvil_chain
+
+SEED = int(os.environ.get("REORG_SEED", "20261122"))
+RUNS = int(os.environ.get("REORG_RUNS", "60"))
+BLOCK_OF_RUNS = 20
+
+
+@pytest.mark.parametrize("part", range(RUNS // BLOCK_OF_RUNS))
+async def test_any_history_of_reorgs_ends_as_a_fresh_scan_of_the_final_chain(part, pool):
+    async with anvil_chain() as chain:
+        start = await chain.snapshot()
+        for run in range(BLOCK_OF_RUNS):
+            seed = SEED + part * BLOCK_OF_RUNS + run
+            rng = random.Random(seed)
+            window = {"window_blocks": 256, "range_blocks": rng.choice((1, 3, 50))}
+            async with open_rig(chain.rpc_url, chain.address, pool, **window) as rig:
+                await play(chain, rig, rng, steps=8)
+                await rig.settle()
+            found = await dump(pool)
+            expected = await fresh_scan(chain.rpc_url, chain.address, pool)
+            assert found == expected, f"REORG_SEED={seed} REORG_RUNS=20"
+            assert found["order_events"] or found["state"]
+            await chain.revert(start)
+            start = await chain.snapshot()
+            await fresh_scan(chain.rpc_url, chain.address, pool)
