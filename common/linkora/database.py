@@ -10,6 +10,7 @@ from linkora.errors import TransientError
 from linkora.settings import DatabaseSettings
 
 CONNECT_TIMEOUT_S = 5.0
+IDLE_IN_TRANSACTION_MS = 60_000
 
 # Away, starting, stopping, out of connections, killed by an operator, behind in its migrations.
 _TRANSIENT = (
@@ -22,6 +23,7 @@ _TRANSIENT = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
     asyncpg.LockNotAvailableError,
     # What asyncpg says when a connection breaks between the messages of one call.
     asyncpg.InternalClientError,
@@ -55,6 +57,9 @@ async def open_pool(
             "application_name": name,
             "timezone": "UTC",
             "jit": "off",
+            # The server ends what we no longer wait for, also when this process has died.
+            "statement_timeout": str(round(settings.command_timeout_s * 1000)),
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
             **(server_settings or {}),
         },
     )

@@ -28,9 +28,7 @@ def guards(
         limiter: Counts requests; the caller keeps it (``limiter.keep()``).
         exempt: Paths that are never limited.
     """
-    proxies = [
-        Middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxy_list)
-    ]
+    proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxy_list)]
     return [
         *(proxies if settings.trusted_proxy_list else []),
         Middleware(

@@ -53,6 +53,14 @@ class Health:
         """True if every known component works."""
         return all(component.is_up for component in self._components.values())
 
+    def states(self) -> dict[str, bool]:
+        """Return whether each known component works."""
+        return {name: component.is_up for name, component in self._components.items()}
+
+    def reasons(self) -> dict[str, str]:
+        """Return the components that are away, with the reason."""
+        return {name: c.detail for name, c in self._components.items() if not c.is_up}
+
     def report(self) -> dict[str, Any]:
         """Return the answer's body.
 

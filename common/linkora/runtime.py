@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 import structlog
 import uvicorn
 import uvloop
+from prometheus_client import CollectorRegistry
 
 from linkora.frames import FrameProtocol
 from linkora.guards import BoundedHttp
 from linkora.logs import configure_logs
+from linkora.requests import RequestIds
 from linkora.settings import ServiceSettings, load
 
 log = structlog.get_logger(__name__)
@@ -103,6 +105,7 @@ async def serve_http(
     ws_ping_interval_s: float | None = 20.0,
     ws_ping_timeout_s: float | None = 20.0,
     on_listening: Callable[[int], None] | None = None,
+    registry: CollectorRegistry | None = None,
 ) -> None:
     """Serve ``app`` until cancelled; then finish the requests under way and close.
 
@@ -113,12 +116,13 @@ async def serve_http(
         ws_ping_interval_s: Seconds between WebSocket pings of the protocol, ``None`` for none.
         ws_ping_timeout_s: Seconds until a socket without a pong is closed.
         on_listening: Told the port once the server listens.
+        registry: Where answers are counted and timed, ``None`` for nowhere.
 
     Raises:
         OSError: If the address is taken or not ours; the text names it.
     """
     config = uvicorn.Config(
-        app,
+        RequestIds(app, registry),
         log_config=None,
         access_log=False,
         server_header=False,

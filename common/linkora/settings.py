@@ -7,7 +7,7 @@ A wrong value stops the process at once and says the name, the value and what is
 import sys
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LogLevel = Annotated[
@@ -85,11 +85,31 @@ class HttpSettings(Section):
         return _listed(self.trusted_proxies)
 
 
+class AlertSettings(Section):
+    """Whom to call, from ``ALERT_WEBHOOK_URL`` and ``ALERT_...``; without a URL nobody."""
+
+    model_config = SettingsConfigDict(env_prefix="ALERT_")
+
+    webhook_url: SecretStr | None = None
+    after_s: Seconds = 60.0
+    calm_s: Seconds = 30.0
+    repeat_s: Annotated[Seconds, Field(ge=1)] = 4 * 3600.0
+    check_interval_s: Seconds = 5.0
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("allowed are addresses that begin with https:// or http://")
+        return value
+
+
 class ServiceSettings(Section):
     """What every service reads."""
 
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
     log_level: LogLevel = "INFO"
 
 
@@ -133,4 +153,4 @@ def _subclasses(parent: type[BaseSettings]) -> list[type[BaseSettings]]:
 
 
 def _is_secret(name: str) -> bool:
-    return any(word in name for word in ("PASSWORD", "SECRET", "TOKEN", "KEY"))
+    return any(word in name for word in ("PASSWORD", "SECRET", "TOKEN", "KEY", "WEBHOOK"))

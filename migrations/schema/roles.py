@@ -28,6 +28,9 @@ _ORDERS = (
     "system_state", "blocks", "dead_letters", "tokens", "positions", "position_events",
 )  # fmt: skip
 
+# Each sees by their figures which of the others have died.
+_FIGURES_READ = ("service_metrics",)
+
 
 class Role(msgspec.Struct, frozen=True):
     """A service's user.
@@ -46,12 +49,10 @@ class Role(msgspec.Struct, frozen=True):
 
 
 ROLES = {
-    "collector": Role("linkora_collector", (*_CANDLES, *_COLLECTED), (), "300s"),
-    "api": Role(
-        "linkora_api", (), (*_CANDLES, *_COLLECTED, "system_state", "service_metrics"), "30s"
-    ),
-    "order_events": Role("linkora_order_events", _ORDERS, (), "300s"),
-    "order_api": Role("linkora_order_api", (), _ORDERS, "30s"),
+    "collector": Role("linkora_collector", (*_CANDLES, *_COLLECTED), _FIGURES_READ, "300s"),
+    "api": Role("linkora_api", (), (*_CANDLES, *_COLLECTED, "system_state", *_FIGURES_READ), "30s"),
+    "order_events": Role("linkora_order_events", _ORDERS, _FIGURES_READ, "300s"),
+    "order_api": Role("linkora_order_api", (), (*_ORDERS, *_FIGURES_READ), "30s"),
 }
 IDLE_IN_TRANSACTION = "60s"
 # Callable by every service: it adds figures to service_metrics and can do nothing else.
