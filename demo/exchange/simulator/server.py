@@ -104,10 +104,12 @@ class Server:
         self.port = self._runner.addresses[0][1]
 
     async def _pause_listening(self, seconds: float) -> None:
-        if self._site is not None:
-            await self._site.stop()
-            await asyncio.sleep(seconds)
-            await self._listen()
+        site, self._site = self._site, None
+        if site is None:  # somebody else's pause is under way
+            return
+        await site.stop()
+        await asyncio.sleep(seconds)
+        await self._listen()
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         refused = self._gate.refuse_socket(request)

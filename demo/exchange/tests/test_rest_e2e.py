@@ -328,6 +328,7 @@ async def test_being_down_answers_503_or_refuses_and_comes_back(
     await asyncio.sleep(0.6)
     assert (await ask(http, exchange, "ping"))[0] == 200
     exchange.act("down", seconds=0.5, mode="refuse")
+    exchange.act("down", seconds=0.3, mode="refuse")
     await asyncio.sleep(0.05)
     async with aiohttp.ClientSession() as fresh:
         with pytest.raises(aiohttp.ClientConnectorError):
