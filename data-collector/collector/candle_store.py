@@ -173,7 +173,7 @@ class CandleStore(GapStore):
         Raises:
             CorruptMessage: If a page is not what it should be; nothing is stored.
         """
-        texts = [page.decode() for page in pages]
+        texts = [_text(page) for page in pages]
         async with self._locked([symbol]) as connection:
             (row,) = await _write(connection, _WRITE_PAGES, texts, True, symbol, final_before_ms)
             if row["changed"]:
@@ -191,6 +191,13 @@ async def _write(
         return await connection.fetch(statement, *arguments)
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
         raise CorruptMessage(f"candles refused by the database: {error}") from error
+
+
+def _text(page: bytes) -> str:
+    try:
+        return page.decode()
+    except UnicodeDecodeError as error:
+        raise CorruptMessage(f"a page is not UTF-8: {error}") from error
 
 
 def _newest(candles: Iterable[Candle]) -> dict[tuple[str, int], Candle]:

@@ -30,7 +30,6 @@ from testkit.postgres import private_postgres
 SYMBOL = "BTCUSDT"
 NOW_MS = time.time_ns() // 1_000_000
 ENTIRE = 5000
-every_timeframe = pytest.mark.parametrize("frame", TIMEFRAMES.values(), ids=TIMEFRAMES)
 
 
 @pytest.fixture
@@ -93,31 +92,34 @@ def rows(candles: list[Candle]) -> list[Any]:
     return [json.loads(candle_row(one)) for one in candles]
 
 
-@every_timeframe
 async def test_every_timeframe_reads_as_its_minutes_make_it(
-    queries: Queries, minutes: list[Candle], frame: Timeframe
+    queries: Queries, minutes: list[Candle]
 ) -> None:
-    expected = buckets(minutes, frame)
-    assert await queries.candles(SYMBOL, frame, start_ms=0, limit=ENTIRE) == expected
-    assert json.loads(await queries.candles_json(wanted(frame))) == rows(expected)
+    for frame in TIMEFRAMES.values():
+        expected = buckets(minutes, frame)
+        assert await queries.candles(SYMBOL, frame, start_ms=0, limit=ENTIRE) == expected
+        assert json.loads(await queries.candles_json(wanted(frame))) == rows(expected)
 
 
-@every_timeframe
 async def test_a_row_made_in_sql_is_the_row_made_in_python_to_the_byte(
-    queries: Queries, minutes: list[Candle], frame: Timeframe
+    queries: Queries, minutes: list[Candle]
 ) -> None:
-    assert await queries.candle_rows(SYMBOL, frame, ENTIRE) == [
-        (one.open_time_ms, candle_row(one)) for one in buckets(minutes, frame)
-    ]
+    for frame in TIMEFRAMES.values():
+        assert await queries.candle_rows(SYMBOL, frame, ENTIRE) == [
+            (one.open_time_ms, candle_row(one)) for one in buckets(minutes, frame)
+        ]
 
 
-@pytest.mark.parametrize("name", ["1", "45", "1D"])
 async def test_a_limit_is_met_across_silence_of_any_length(
-    queries: Queries, minutes: list[Candle], name: str
+    queries: Queries, minutes: list[Candle]
 ) -> None:
-    frame = TIMEFRAMES[name]
-    all_rows = rows(buckets(minutes, frame))
-    for limit in (1, 2, len(all_rows) - 1, len(all_rows), ENTIRE):
+    cases = [
+        (frame, all_rows, limit)
+        for frame in (TIMEFRAMES["1"], TIMEFRAMES["45"], TIMEFRAMES["1D"])
+        for all_rows in [rows(buckets(minutes, frame))]
+        for limit in (1, 2, len(all_rows) - 1, len(all_rows), ENTIRE)
+    ]
+    for frame, all_rows, limit in cases:
         newest = json.loads(await queries.candles_json(wanted(frame, limit=limit)))
         assert newest == all_rows[-limit:]
         first = await queries.candles_json(wanted(frame, limit=limit, start_ms=START_MS))

@@ -16,6 +16,33 @@ _HAS_TIMESCALEDB = """
     SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
            AND current_setting('shared_preload_libraries') ~ 'timescaledb'
 """
+_TABLES = """
+    SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+"""
+
+
+def remember_rows(connection: psycopg.Connection) -> None:
+    """Keep the rows that the migrations themselves wrote, for ``empty_again``."""
+    connection.execute("CREATE SCHEMA remembered")
+    for (table,) in connection.execute(_TABLES).fetchall():
+        names = sql.Identifier("remembered", table), sql.Identifier("public", table)
+        rows = connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(names[1]))
+        if rows.fetchone() is not None:
+            connection.execute(sql.SQL("CREATE TABLE {} AS TABLE {}").format(*names))
+
+
+def empty_again(connection: psycopg.Connection) -> None:
+    """Leave in every table what the migrations wrote and nothing else."""
+    names = [table for (table,) in connection.execute(_TABLES).fetchall()]
+    tables = sql.SQL(", ").join(sql.Identifier("public", name) for name in names)
+    connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY").format(tables))
+    kept = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'remembered'")
+    for (table,) in kept.fetchall():
+        connection.execute(
+            sql.SQL("INSERT INTO {} TABLE {}").format(
+                sql.Identifier("public", table), sql.Identifier("remembered", table)
+            )
+        )
 
 
 class Databases:

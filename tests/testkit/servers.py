@@ -29,7 +29,7 @@ from linkora.database import open_pool
 from linkora.pubsub import open_redis
 from linkora.settings import DatabaseSettings, RedisSettings
 from testkit import containers
-from testkit.databases import Databases
+from testkit.databases import Databases, empty_again, remember_rows
 from testkit.pglite import running_pglite
 from testkit.postgres import connect, private_postgres
 from testkit.redis_server import private_redis
@@ -102,6 +102,7 @@ def timescale_server(
             row = connection.execute(
                 "SELECT extversion, version() FROM pg_extension WHERE extname = 'timescaledb'"
             ).fetchone()
+            remember_rows(connection)
         assert row is not None, "the migrations left out the timescaledb extension"
         pytestconfig.stash[_IN_USE]["timescaledb"] = f"{row[0]} on {row[1]}"
         yield settings
@@ -109,13 +110,9 @@ def timescale_server(
 
 @pytest.fixture
 def timescale_database(timescale_server: DatabaseSettings) -> DatabaseSettings:
-    """The TimescaleDB database with every table emptied."""
+    """The TimescaleDB database as the migrations left it."""
     with connect(timescale_server) as connection:
-        connection.execute(
-            "DO $$ BEGIN EXECUTE (SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ')"
-            " FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version');"
-            " END $$"
-        )
+        empty_again(connection)
     return timescale_server
 
 
