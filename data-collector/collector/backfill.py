@@ -97,9 +97,15 @@ class Backfill:
         """Ask again and again for the minutes of open gaps, until they come or are explained."""
         while True:
             await asyncio.sleep(REPAIR_INTERVAL_S)
-            gaps = await self._until_done("database", lambda: self._store.due_gaps(GAPS_AT_ONCE))
+            gaps = await self._until_done(
+                "database", lambda: self._store.due_gaps(self._symbols, GAPS_AT_ONCE)
+            )
             for gap in gaps:
                 await self._repair(gap)
+            open_gaps = await self._until_done(
+                "database", lambda: self._store.open_gaps(self._symbols)
+            )
+            self._around.metrics.open_gaps.set(open_gaps)
 
     async def _fill_symbol(self, symbol: str) -> None:
         try:
@@ -132,23 +138,39 @@ class Backfill:
             "exchange",
             lambda: self._exchange.klines(symbol, start_ms=start_ms, limit=1, is_background=True),
         )
-        first_ms = min(rows[0].minute_ms if rows else missing[-1].to_ms, missing[-1].to_ms)
+        if not rows:
+            return missing  # an empty answer explains nothing
+        first_ms = min(rows[0].minute_ms, missing[-1].to_ms)
         if first_ms <= missing[0].to_ms:
             return missing
         unlisted = MinuteRange(start_ms, first_ms)
         await self._note(symbol, [unlisted], NOT_LISTED)
         return [part for span in missing for part in subtract(span, [unlisted])]
 
-    async def _fetch(self, symbol: str, batch: Sequence[MinuteRange], attempts: int) -> None:
-        """Fetch pages side by side, store them together, enter their holes in the ledger."""
+    async def refetch(self, symbol: str, span: MinuteRange) -> int:
+        """Fetch stored minutes again; return how many differed and are corrected now.
+
+        Raises:
+            RejectedError: If the exchange does not give them.
+        """
+        corrected = 0
+        for batch in batches(pages([span]), self._around.settings.backfill_batch_minutes):
+            corrected += await self._fetch(symbol, batch, attempts=1)
+        return corrected
+
+    async def _fetch(self, symbol: str, batch: Sequence[MinuteRange], attempts: int) -> int:
+        """Fetch pages side by side, store them together, enter their holes in the ledger.
+
+        Returns:
+            How many stored minutes are new or different.
+        """
+        asked_ms = self._around.clock.now_ms()  # what closed later was not final in the answer
         answers = await self._pages(symbol, batch)
         bodies = [body for body, _ in answers]
         opens = [row.open_time_ms for _, rows in answers for row in rows]
         stored = await self._until_done(
             "database",
-            lambda: self._store.store_pages(
-                symbol, bodies, final_before_ms=self._around.clock.now_ms()
-            ),
+            lambda: self._store.store_pages(symbol, bodies, final_before_ms=asked_ms),
         )
         self._around.metrics.candles_stored.labels("history").inc(stored.changed)
         self._around.metrics.revisions.inc(stored.revised)
@@ -156,8 +178,13 @@ class Backfill:
         if lacking:
             is_final = attempts >= self._around.settings.gap_confirmations
             await self._note(symbol, lacking, EXCHANGE_HAD_NONE if is_final else None)
+            if is_final:
+                self._around.metrics.explained_gaps.inc(len(lacking))
+        elif attempts > 1:
+            self._around.metrics.repaired_gaps.inc()
         if stored.changed:
             self._news.history_changed(symbol)
+        return stored.changed
 
     async def _pages(
         self, symbol: str, batch: Sequence[MinuteRange]

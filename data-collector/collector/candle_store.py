@@ -12,7 +12,8 @@ import asyncpg
 import msgspec
 
 from collector.gap_store import GapStore
-from collector.ports import StoredPages
+from collector.ports import Day, StoredPages
+from linkora.database import transient_errors
 from linkora.errors import CorruptMessage
 from linkora.market import Candle
 from linkora.timeframes import MINUTE_MS, floor_minute_ms
@@ -119,6 +120,12 @@ _WRITE_PAGES = _TOLD + _TOLD_BY_PAGES + _WRITE + _TELL_PAGES
 _ROLL_UP = "SELECT roll_up($1::text[], at_ms($2), at_ms($3))"
 
 
+_DAYS = """
+SELECT ms_of(open_time) AS open_ms, trades, volume FROM candles_1d
+WHERE symbol = $1 AND open_time >= at_ms($2) AND open_time < at_ms($3) ORDER BY open_time
+"""
+
+
 class CandleStore(GapStore):
     """The candles in the database. Every method raises ``TransientError`` while that is away."""
 
@@ -182,6 +189,12 @@ class CandleStore(GapStore):
                 if row["was_missing"]:
                     await self._settle(connection, symbol, first_ms, end_ms)
         return StoredPages(changed=row["changed"], revised=row["revised"])
+
+    async def days(self, symbol: str, from_ms: int, to_ms: int) -> list[Day]:
+        """Return what is stored of each day that opens from ``from_ms`` to before ``to_ms``."""
+        with transient_errors():
+            rows = await self._pool.fetch(_DAYS, symbol, from_ms, to_ms)
+        return [Day(row["open_ms"], row["trades"], row["volume"]) for row in rows]
 
 
 async def _write(

@@ -100,8 +100,12 @@ FROM known, stored, unnest(tstzmultirange(tstzrange(from_time, to_time)) * store
 
 _DUE = """
 SELECT symbol, ms_of(from_time) AS from_ms, ms_of(to_time) AS to_ms, attempts
-FROM candle_gaps WHERE state = 'open' AND next_attempt_at <= now()
-ORDER BY next_attempt_at, symbol, from_time LIMIT $1
+FROM candle_gaps WHERE state = 'open' AND next_attempt_at <= now() AND symbol = ANY($1::text[])
+ORDER BY next_attempt_at, symbol, from_time LIMIT $2
+"""
+
+_COUNT_OPEN = """
+SELECT count(*) FROM candle_gaps WHERE state = 'open' AND symbol = ANY($1::text[])
 """
 
 _SAVE_BAN = """
@@ -149,10 +153,16 @@ class GapStore:
         async with self._locked([symbol]) as connection:
             await connection.execute(_NOTE, symbol, starts, ends, retry_after_s, reason)
 
-    async def due_gaps(self, limit: int) -> list[Gap]:
-        """Return open gaps whose time of retry has come, the longest due first."""
+    async def open_gaps(self, symbols: Sequence[str]) -> int:
+        """Return how many open gaps these symbols have."""
         with transient_errors():
-            rows = await self._pool.fetch(_DUE, limit)
+            count: int = await self._pool.fetchval(_COUNT_OPEN, list(symbols))
+        return count
+
+    async def due_gaps(self, symbols: Sequence[str], limit: int) -> list[Gap]:
+        """Return open gaps of these symbols whose time of retry has come, the longest due first."""
+        with transient_errors():
+            rows = await self._pool.fetch(_DUE, list(symbols), limit)
         return [
             Gap(row["symbol"], MinuteRange(row["from_ms"], row["to_ms"]), row["attempts"])
             for row in rows

@@ -49,6 +49,10 @@ class Leases:
         self.held: tuple[str, ...] = ()
         self.changed = asyncio.Event()
 
+    def want(self, symbols: Sequence[str]) -> None:
+        """Share these symbols from now on."""
+        self._symbols = symbols
+
     async def keep(self) -> None:
         """Take, hold and give back, for ever."""
         backoff = Backoff(longest_s=RENEW_INTERVAL_S)
@@ -64,9 +68,9 @@ class Leases:
         ours: set[str] = set()
         while True:
             share = ceil(len(self._symbols) / await session.collectors())
-            surplus = [symbol for symbol in self._symbols if symbol in ours][share:]
-            await session.give(surplus)
-            ours -= set(surplus)
+            kept = [symbol for symbol in self._symbols if symbol in ours][:share]
+            await session.give(sorted(ours.difference(kept)))
+            ours = set(kept)
             # After a break only what was ours is taken at first: others are coming back too.
             is_first_turn = not ours and self.held
             wanted = self.held if is_first_turn else self._symbols

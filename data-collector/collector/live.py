@@ -4,6 +4,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -16,6 +17,7 @@ from collector.surroundings import Surroundings
 from linkora.backoff import Backoff, retry
 from linkora.errors import TransientError
 from linkora.market import Candle, Trade
+from linkora.timeframes import MINUTE_MS
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +29,7 @@ REST_LAG_MS = 60_000
 # While the database is away closes wait here; the exchange keeps the rest for us.
 MAX_WAITING_CLOSES = 20_000
 REMEMBERED_MINUTES = 10
+SETTLING_MINUTES = 2
 
 
 class _SymbolState:
@@ -61,8 +64,12 @@ class LiveCandles:
         self._store = store
         self._news = news
         self._around = around
-        self.from_ms = around.clock.minute_ms()
+        # The minutes just before may be on their way into the exchange's own history still.
+        self.from_ms = around.clock.minute_ms() - SETTLING_MINUTES * MINUTE_MS
         self._states = {symbol: _SymbolState(self.from_ms) for symbol in symbols}
+        for symbol in symbols:
+            silence = partial(self.silence_s, symbol)
+            around.metrics.silence.labels(symbol).set_function(silence)
         self._waiting: dict[tuple[str, int], Candle] = {}
         self._corrections: dict[tuple[str, int], Candle] = {}
         self._something_closed = asyncio.Event()
@@ -94,23 +101,26 @@ class LiveCandles:
                 state.is_verified = False
         self.unverified.set()
 
-    def on_rows(self, symbol: str, rows: Iterable[KlineRow], *, with_running: bool) -> None:
+    def on_rows(
+        self, symbol: str, rows: Iterable[KlineRow], *, asked_ms: int, with_running: bool
+    ) -> None:
         """Take over rows of REST: final ones as closes or corrections.
 
         Args:
             symbol: Whose rows they are.
             rows: Rows of a klines answer.
+            asked_ms: The exchange's time when they were asked for: what closed later than that
+                was not final.
             with_running: Whether the running minute's row counts: only where no stream tells
                 of it, which is newer and exact to the trade.
         """
         state = self._states[symbol]
-        now_ms = self._around.clock.now_ms()
         for row in rows:
             if row.minute_ms < self.from_ms:
                 continue
-            candle = candle_of_row(symbol, row, is_closed=row.close_time_ms < now_ms)
+            candle = candle_of_row(symbol, row, is_closed=row.close_time_ms < asked_ms)
             if candle.is_closed and state.frontier.is_known(candle.open_time_ms):
-                self._compare(state, candle, now_ms)
+                self._compare(state, candle, asked_ms)
             elif candle.is_closed or with_running:
                 self._take(state, candle, None)
 
@@ -128,12 +138,12 @@ class LiveCandles:
             self._bound_waiting()
             self._something_closed.set()
 
-    def _compare(self, state: _SymbolState, candle: Candle, now_ms: int) -> None:
+    def _compare(self, state: _SymbolState, candle: Candle, asked_ms: int) -> None:
         """Have a row that differs from the known close stored as a correction."""
         known = state.closed.get(candle.open_time_ms)
         if known is not None and _same_values(known, candle):
             return
-        age_ms = now_ms - candle.close_time_ms
+        age_ms = asked_ms - candle.close_time_ms
         if known is not None and candle.trades < known.trades and age_ms < REST_LAG_MS:
             return  # REST has not caught up yet; the next reading will tell
         state.remember(candle)

@@ -2,6 +2,7 @@
 """What the loops ask of stores, exchange and news: the walls between them, as protocols."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol
 
 import msgspec
@@ -16,6 +17,14 @@ class StoredPages(msgspec.Struct, frozen=True):
 
     changed: int
     revised: int
+
+
+class Day(msgspec.Struct, frozen=True):
+    """What one UTC day adds up to; equal sums of trades and volume mean equal minutes."""
+
+    open_ms: int
+    trades: int
+    volume: Decimal
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -47,8 +56,14 @@ class CandleStore(Protocol):
     ) -> None:
         """Enter gaps in the ledger: open, or explained if a reason is given."""
 
-    async def due_gaps(self, limit: int) -> list[Gap]:
-        """Return open gaps whose time of retry has come."""
+    async def due_gaps(self, symbols: Sequence[str], limit: int) -> list[Gap]:
+        """Return open gaps of these symbols whose time of retry has come."""
+
+    async def open_gaps(self, symbols: Sequence[str]) -> int:
+        """Return how many open gaps these symbols have."""
+
+    async def days(self, symbol: str, from_ms: int, to_ms: int) -> list[Day]:
+        """Return what is stored of each day that opens from ``from_ms`` to before ``to_ms``."""
 
 
 class News(Protocol):
@@ -76,6 +91,7 @@ class Exchange(Protocol):
         start_ms: int,
         end_ms: int | None = None,
         limit: int = 1000,
+        interval: str = "1m",
         is_background: bool = False,
     ) -> tuple[bytes, list[KlineRow]]: ...
 

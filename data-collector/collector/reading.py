@@ -42,6 +42,7 @@ class Reading:
         self._store = store
         self._around = around
         self._unheard = unheard
+        self._refused: set[str] = set()
 
     async def chase_closes(self) -> None:
         """Ask for the minutes whose closing event has stayed away."""
@@ -54,9 +55,10 @@ class Reading:
         if span is None:
             return
         first_ms, last_ms = span
+        asked_ms = self._around.clock.now_ms()
         _, rows = await self._exchange.klines(symbol, start_ms=first_ms, end_ms=last_ms)
         self._around.metrics.closes_late.inc(len(rows))
-        self._live.on_rows(symbol, rows, with_running=False)
+        self._live.on_rows(symbol, rows, asked_ms=asked_ms, with_running=False)
         # An answer holds 1000 minutes; a longer absence is read in several turns.
         end_ms = min(last_ms + MINUTE_MS, first_ms + 1000 * MINUTE_MS)
         lacking = holes(MinuteRange(first_ms, end_ms), (row.open_time_ms for row in rows))
@@ -91,8 +93,9 @@ class Reading:
     async def _verify(self, symbol: str) -> None:
         minute_ms = self._around.clock.minute_ms()
         start_ms = minute_ms - self._around.settings.verify_minutes * MINUTE_MS
+        asked_ms = self._around.clock.now_ms()
         _, rows = await self._exchange.klines(symbol, start_ms=start_ms)
-        self._live.on_rows(symbol, rows, with_running=False)
+        self._live.on_rows(symbol, rows, asked_ms=asked_ms, with_running=False)
 
     async def poll(self) -> None:
         """Ask for the running minutes of all symbols that no stream tells of."""
@@ -102,8 +105,9 @@ class Reading:
 
     async def _poll(self, symbol: str) -> None:
         start_ms = self._around.clock.minute_ms() - MINUTE_MS
+        asked_ms = self._around.clock.now_ms()
         _, rows = await self._exchange.klines(symbol, start_ms=start_ms)
-        self._live.on_rows(symbol, rows, with_running=True)
+        self._live.on_rows(symbol, rows, asked_ms=asked_ms, with_running=True)
 
     async def poll_books(self) -> None:
         """Ask for the order books of all symbols that no stream tells of."""
@@ -122,11 +126,15 @@ class Reading:
         """Ask for each symbol side by side; what fails is asked again in the next turn."""
 
         async def try_one(symbol: str) -> None:
+            if symbol in self._refused:
+                return
             try:
                 await ask(symbol)
             except TransientError as error:
                 self._around.lost("exchange", error)
             except RejectedError as error:
+                # Delisted, most likely: the next look at the exchange's symbols will tell.
+                self._refused.add(symbol)
                 log.warning("symbol_refused", symbol=symbol, reason=str(error))
             else:
                 self._around.found("exchange")

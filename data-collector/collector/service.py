@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import aiohttp
@@ -11,6 +12,7 @@ import structlog
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 
+from collector.audit import Audit
 from collector.backfill import Backfill
 from collector.binance.rest import BinanceRest
 from collector.binance.stream import StreamConnection, split
@@ -39,6 +41,7 @@ from linkora.http import EXCEPTION_HANDLERS, observability_routes
 from linkora.metrics import new_registry
 from linkora.pubsub import open_redis
 from linkora.runtime import serve_http, supervise
+from linkora.timeframes import MINUTE_MS
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +50,8 @@ T = TypeVar("T")
 STREAM_PATIENCE_S = 3.0
 CLOCK_INTERVAL_S = 60.0
 AUDIT_INTERVAL_S = 600.0
+SYMBOLS_INTERVAL_S = 1800.0
+LIVE_MINUTES = 10
 
 
 async def run(settings: Settings) -> None:
@@ -98,7 +103,10 @@ async def collect(
         await asyncio.Event().wait()
 
     await supervise(
-        leases.keep(), _while_unchanged(leases.changed, collect_ours), _keep_time(rest, around)
+        leases.keep(),
+        _while_unchanged(leases.changed, collect_ours),
+        _follow_symbols(rest, leases, around),
+        _keep_time(rest, around),
     )
 
 
@@ -137,8 +145,15 @@ async def _collect_symbols(
         unheard=lambda: _unheard(connections, live, settings.symbol_silence_s),
     )
     history = Backfill(
-        symbols, exchange=rest, store=store, news=news, around=around, until_ms=lambda: live.from_ms
+        symbols,
+        exchange=rest,
+        store=store,
+        news=news,
+        around=around,
+        # The newest minutes are the live candles' matter; they may have had to give some up.
+        until_ms=lambda: max(live.from_ms, around.clock.minute_ms() - LIVE_MINUTES * MINUTE_MS),
     )
+    audit = Audit(exchange=rest, store=store, refetch=history.refetch, around=around)
     around.health.fact("history", history.progress)
     await supervise(
         *(connection.keep() for connection in connections),
@@ -153,7 +168,7 @@ async def _collect_symbols(
         reading.poll(),
         reading.poll_books(),
         history.repair(),
-        _fill_again_and_again(history, live),
+        _look_after_history(history, audit, live),
     )
 
 
@@ -205,16 +220,25 @@ def _unheard(
     return [symbol for symbol in live.symbols if symbol not in heard]
 
 
-async def _fill_again_and_again(history: Backfill, live: LiveCandles) -> None:
-    """Fill the history, and look for holes in it from time to time or when some are feared."""
+async def _look_after_history(history: Backfill, audit: Audit, live: LiveCandles) -> None:
+    """Fill the history and compare it; again from time to time, or when a hole is feared."""
     while True:
         await history.fill()
-        try:
+        await audit.compare(live.symbols)
+        with suppress(TimeoutError):
             async with asyncio.timeout(AUDIT_INTERVAL_S):
                 await live.history_is_incomplete.wait()
-        except TimeoutError:
-            continue
         live.history_is_incomplete.clear()
+
+
+async def _follow_symbols(rest: BinanceRest, leases: Leases, around: Surroundings) -> None:
+    """Take up symbols that begin to trade, let go of those that end."""
+    while True:
+        await asyncio.sleep(SYMBOLS_INTERVAL_S)
+        try:
+            leases.want(_choose(around, await rest.exchange_info()))
+        except TransientError as error:
+            around.lost("exchange", error)
 
 
 async def _keep_time(rest: BinanceRest, around: Surroundings) -> None:

@@ -17,12 +17,10 @@ class Choice(msgspec.Struct, frozen=True):
     Attributes:
         collected: Symbols that trade now, in the order in which they were wanted.
         refused: Symbol and the reason why it cannot be collected live.
-        known: Symbols that the exchange knows, trading or not: their history can be had.
     """
 
     collected: tuple[str, ...]
     refused: dict[str, str]
-    known: tuple[str, ...]
 
 
 def choose(wanted: Sequence[str], listed: Iterable[SymbolInfo]) -> Choice:
@@ -51,5 +49,4 @@ def choose(wanted: Sequence[str], listed: Iterable[SymbolInfo]) -> Choice:
     return Choice(
         collected=tuple(name for name in names if name not in refused),
         refused=refused,
-        known=tuple(name for name in names if name in infos),
     )

@@ -4,9 +4,10 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,13 @@ def truth(exchange: RunningExchange, symbol: str, start_ms: int, end_ms: int) ->
     ]
 
 
-async def test_history_is_stored_row_by_row_as_the_exchange_has_it(
-    pool, database, redis_settings, tmp_path
+@pytest.mark.parametrize("clock_offset_ms", [0, -61_000, 61_000])
+async def test_history_is_stored_row_by_row_whatever_our_clock_says(
+    clock_offset_ms, pool, database, redis_settings, tmp_path
 ):
-    async with running_exchange(symbols=",".join(SYMBOLS)) as exchange:
+    async with running_exchange(
+        symbols=",".join(SYMBOLS), clock_offset_ms=clock_offset_ms
+    ) as exchange:
         now_ms = exchange.now_ms()
         start_ms = (now_ms - 5000 * MINUTE) // MINUTE * MINUTE
         async with collecting(
@@ -179,3 +183,133 @@ async def test_health_tells_what_is_collected(database, redis_settings, tmp_path
         assert told["symbols_left_out"] == {"NOSUCHUSDT": "the exchange does not know it"}
         async with session.get(f"{collector.url}/metrics") as answer:
             assert "collector_used_weight" in await answer.text()
+
+
+async def logged(service: Service, event: str, count: int = 1, timeout_s: float = 60) -> None:
+    async with asyncio.timeout(timeout_s):
+        while service.log.read_text().count(f'"{event}"') < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+async def test_an_outage_of_the_exchange_is_explained_and_a_truncated_close_kept(
+    pool, database, redis_settings, tmp_path
+):
+    async with running_exchange(symbols="BTCUSDT") as exchange:
+        day_ms = exchange.now_ms() // MINUTE * MINUTE - 3000 * MINUTE
+        down_ms, back_ms = day_ms + 100 * MINUTE + 30_000, day_ms + 500 * MINUTE
+        exchange.act("outage", start_ms=down_ms, end_ms=back_ms, symbol="BTCUSDT")
+        async with collecting(
+            exchange, database, redis_settings, tmp_path,
+            SYMBOLS="BTCUSDT", START_DATE=iso(day_ms), GAP_RETRY_S=0.1, GAP_CONFIRMATIONS=2,
+        ) as collector:  # fmt: skip
+            await until_history_is_complete(collector)
+            states = "SELECT array_agg(state) FROM candle_gaps"
+            await eventually(lambda: pool.fetchval(states), ["explained"])
+        (gap,) = await pool.fetch("SELECT * FROM candle_gaps")
+        assert (gap["state"], gap["reason"]) == ("explained", "exchange_had_none")
+        assert gap["from_time"].timestamp() * 1000 == day_ms + 101 * MINUTE
+        assert gap["to_time"].timestamp() * 1000 == back_ms
+        stored = await stored_minutes(pool, "BTCUSDT", day_ms + 3000 * MINUTE)
+        assert stored == truth(exchange, "BTCUSDT", day_ms, day_ms + 3000 * MINUTE)
+        (last,) = [row for row in stored if row[0] == day_ms + 100 * MINUTE]
+        assert last[6] < day_ms + 101 * MINUTE - 1
+
+
+async def test_minutes_that_the_exchange_lacked_for_a_while_are_repaired(
+    pool, database, redis_settings, tmp_path
+):
+    async with running_exchange(symbols="BTCUSDT", rest_lag_ms=0) as exchange:
+        start_ms = exchange.now_ms() // MINUTE * MINUTE - 300 * MINUTE
+        exchange.act("fault_next", kinds=["garbage", "html", "cut"])
+        async with collecting(
+            exchange, database, redis_settings, tmp_path,
+            SYMBOLS="BTCUSDT", START_DATE=iso(start_ms), GAP_RETRY_S=0.1,
+        ) as collector:  # fmt: skip
+            await until_history_is_complete(collector)
+            # A hole, as if someone had deleted rows or an answer had lacked them.
+            await pool.execute("DELETE FROM candles WHERE open_time = to_timestamp($1)",
+                               (start_ms + 50 * MINUTE) / 1000)  # fmt: skip
+            await pool.execute(
+                "INSERT INTO candle_gaps (symbol, from_time, to_time) VALUES"
+                " ('BTCUSDT', to_timestamp($1), to_timestamp($1 + 60))",
+                (start_ms + 50 * MINUTE) / 1000,
+            )
+            await logged(collector, "gap_retried")
+            await eventually(lambda: pool.fetchval("SELECT state FROM candle_gaps"), "repaired")
+        end_ms = start_ms + 298 * MINUTE
+        stored = await stored_minutes(pool, "BTCUSDT", end_ms)
+        assert stored == truth(exchange, "BTCUSDT", start_ms, end_ms)
+
+
+async def test_a_wrong_row_in_old_history_is_found_and_corrected(
+    pool, database, redis_settings, tmp_path
+):
+    async with running_exchange(symbols="BTCUSDT") as exchange:
+        start_ms = (exchange.now_ms() // 86_400_000 - 2) * 86_400_000
+        async with collecting(
+            exchange, database, redis_settings, tmp_path,
+            SYMBOLS="BTCUSDT", START_DATE=iso(start_ms),
+        ) as collector:  # fmt: skip
+            await until_history_is_complete(collector)
+        # The exchange corrects a minute of the day before yesterday while nobody looks.
+        wrong_ms = start_ms + 700 * MINUTE
+        exchange.act("revise", symbol="BTCUSDT", open_ms=wrong_ms)
+        async with collecting(
+            exchange, database, redis_settings, tmp_path,
+            SYMBOLS="BTCUSDT", START_DATE=iso(start_ms),
+        ) as collector:  # fmt: skip
+            await logged(collector, "day_differed")
+        end_ms = start_ms + 2880 * MINUTE
+        stored = await stored_minutes(pool, "BTCUSDT", end_ms)
+        assert stored == truth(exchange, "BTCUSDT", start_ms, end_ms)
+        revised = await pool.fetch("SELECT revision FROM candles WHERE revision > 0")
+        assert [row["revision"] for row in revised] == [1]
+
+
+async def test_when_one_of_two_collectors_dies_the_other_takes_over_with_nothing_missing(
+    pool, database, redis_settings, tmp_path
+):
+    async with running_exchange(symbols=",".join(SYMBOLS)) as exchange:
+        start_ms = exchange.now_ms() // MINUTE * MINUTE - 60 * MINUTE
+        (tmp_path / "other").mkdir()
+        common = {"START_DATE": iso(start_ms)}
+        async with collecting(exchange, database, redis_settings, tmp_path, **common) as first:
+            await logged(first, "symbols_assigned")
+            async with collecting(
+                exchange, database, redis_settings, tmp_path / "other", **common
+            ) as second:
+                await logged(first, "symbols_assigned", 2)
+                await logged(second, "symbols_assigned")
+                await second.kill()
+                await logged(first, "symbols_assigned", 3, timeout_s=15)
+            end_ms = exchange.now_ms() // MINUTE * MINUTE
+            for symbol in SYMBOLS:
+                wanted = truth(exchange, symbol, start_ms, end_ms)
+                await eventually(partial(stored_minutes, pool, symbol, end_ms), wanted)
+
+
+async def eventually(ask: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    """Ask until the answer is the wanted one; fail with the difference after a while."""
+    for _ in range(150):
+        if await ask() == wanted:
+            return
+        await asyncio.sleep(0.2)
+    assert await ask() == wanted
+
+
+async def test_polling_alone_keeps_the_running_minute_going(
+    pool, database, redis_settings, redis_client, tmp_path
+):
+    async with running_exchange(symbols="BTCUSDT") as exchange, redis_client.pubsub() as pubsub:
+        await pubsub.subscribe("candles:BTCUSDT")
+        async with collecting(
+            exchange, database, redis_settings, tmp_path, SYMBOLS="BTCUSDT",
+            REALTIME_SOURCE="poll", START_DATE=iso(exchange.now_ms() - 600_000),
+        ):  # fmt: skip
+            states = set()
+            async with asyncio.timeout(30):
+                while len(states) < 4:
+                    message = await pubsub.get_message(timeout=1)
+                    if message is not None and message["type"] == "message":
+                        states.add(json.loads(message["data"])["trades"])
+        assert exchange.counters["frames_sent"] == 0

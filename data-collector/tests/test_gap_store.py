@@ -94,15 +94,15 @@ async def test_a_gap_is_due_again_after_its_delay_and_not_before(
     store = CandleStore(either_pool)
     await note(store, span(0, 2), after_s=3600)
     await note(store, span(5, 6))
-    assert [(gap.symbol, gap.span, gap.attempts) for gap in await store.due_gaps(10)] == [
-        ("BTCUSDT", span(5, 6), 1)
-    ]
+    assert [
+        (gap.symbol, gap.span, gap.attempts) for gap in await store.due_gaps(["BTCUSDT"], 10)
+    ] == [("BTCUSDT", span(5, 6), 1)]
 
 
 async def test_at_most_so_many_gaps_are_due_at_once(either_pool: asyncpg.Pool) -> None:
     store = CandleStore(either_pool)
     await note(store, *(span(minute, minute + 1) for minute in range(0, 20, 2)))
-    assert len(await store.due_gaps(3)) == 3
+    assert len(await store.due_gaps(["BTCUSDT"], 3)) == 3
 
 
 async def test_a_part_that_is_still_missing_counts_one_attempt_more(
@@ -201,7 +201,7 @@ async def test_every_method_says_that_the_database_is_away() -> None:
             for call in (
                 store.load_ban,
                 lambda: store.save_ban(1),
-                lambda: store.due_gaps(1),
+                lambda: store.due_gaps(["BTCUSDT"], 1),
                 lambda: store.missing_ranges("BTCUSDT", 0, MINUTE_MS),
                 lambda: note(store, span(0, 1)),
             ):

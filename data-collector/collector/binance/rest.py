@@ -89,16 +89,17 @@ class BinanceRest:
         start_ms: int,
         end_ms: int | None = None,
         limit: int = MAX_KLINES,
+        interval: str = "1m",
         is_background: bool = False,
     ) -> tuple[bytes, list[KlineRow]]:
-        """Return the one-minute klines that open from ``start_ms`` to ``end_ms``, both included.
+        """Return the klines that open from ``start_ms`` to ``end_ms``, both included.
 
         Returns:
             The answer as it came, and its rows, ascending; the last one may be running still.
         """
         params: dict[str, str | int] = {
             "symbol": symbol,
-            "interval": "1m",
+            "interval": interval,
             "startTime": start_ms,
             "limit": limit,
         }
