@@ -9,6 +9,7 @@ import structlog
 
 from linkora.database import open_pool
 from linkora.errors import TransientError
+from linkora.figure_store import FigureStore
 from linkora.guards import guards
 from linkora.health import Health
 from linkora.hub import Hub
@@ -17,10 +18,13 @@ from linkora.metrics import new_registry
 from linkora.pubsub import open_redis
 from linkora.runtime import serve_http, supervise
 from linkora.sockets import Sockets
+from linkora.watch import watch_over
 from marketdata.answers import Answers
 from marketdata.app import Deps, create_app
 from marketdata.board import Board
 from marketdata.export import Exporter
+from marketdata.history import history_routes
+from marketdata.native import NativeAudience
 from marketdata.params import MAX_LIMIT
 from marketdata.queries import SERVER_SETTINGS, Queries
 from marketdata.relay import Relay
@@ -72,11 +76,13 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
         open_redis(settings.redis) as redis,
     ):
         queries = Queries(pool)
+        native = NativeAudience(hub, board)
         relay = Relay(
             redis,
             queries,
             board,
             hub,
+            [native],
             registry=registry,
             on_redis=lambda error: neighbours.note("redis", error),
             on_reread=lambda error: neighbours.note(LIVE_DATA, error),
@@ -97,12 +103,15 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             hub=hub,
             sockets=sockets,
             channels=MarketChannels(
-                board, queries, relay.current, settings.websocket_update_interval
+                board, queries, native.current, settings.websocket_update_interval
             ),
             health=health,
             registry=registry,
             middleware=guards(settings.http, limiter),
-            page=page_routes(settings.web_orders_url, settings.order_api_port),
+            page=[
+                *history_routes(FigureStore(pool)),
+                *page_routes(settings.web_orders_url, settings.order_api_port),
+            ],
         )
         await supervise(
             relay.relay_candles(),
@@ -113,12 +122,14 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             sockets.keep(),
             limiter.keep(),
             probe(queries, neighbours),
+            watch_over(settings, "api-server", registry, health),
             serve_http(
                 create_app(deps),
                 host=settings.api_host,
                 port=settings.api_port,
                 ws_ping_interval_s=None,  # our heartbeat is a message that clients can see
                 on_listening=on_listening,
+                registry=registry,
             ),
         )
 

@@ -36,6 +36,8 @@ _CATALOGUE = """
     WHERE "time" > now() - interval '5 minutes' ORDER BY 1, 2
 """
 
+_DATABASE_SIZE = "SELECT pg_database_size(current_database())"
+
 
 class FigurePoint(msgspec.Struct, frozen=True):
     """One bucket of one figure: its mean, smallest and largest value."""
@@ -65,6 +67,11 @@ class FigureStore:
             await self._pool.execute(
                 _RECORD, service, instance, msgspec.json.encode(figures).decode()
             )
+
+    async def database_size_bytes(self) -> int:
+        """Return how much disk our database takes, without its write-ahead log."""
+        with transient_errors():
+            return int(await self._pool.fetchval(_DATABASE_SIZE))
 
     async def silent_services(self, after_s: float) -> dict[str, int]:
         """Return the services of the last day that say nothing now: last word in Unix ms."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import aiohttp
 import asyncpg
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from redis.asyncio import Redis
 
 from linkora.alerts import AlertBook, Notice, Trouble, message, troubles_of
@@ -55,8 +55,10 @@ async def watch_over(
     ):
         store = FigureStore(pool)
         silent: dict[str, int] = {}
+        size = Gauge("database_size_bytes", "Size of our database", registry=registry)
+        size.set(float("nan"))
         async with asyncio.TaskGroup() as group:
-            group.create_task(_keep_figures(store, service, registry, health, silent))
+            group.create_task(_keep_figures(store, size, service, registry, health, silent))
             if settings.alerts.webhook_url is not None:
                 bell = Bell(settings.alerts, f"{service}@{socket.gethostname()}", redis, session)
                 group.create_task(_keep_alerts(bell, service, health, silent))
@@ -64,6 +66,7 @@ async def watch_over(
 
 async def _keep_figures(
     store: FigureStore,
+    size: Gauge,
     service: str,
     registry: CollectorRegistry,
     health: Health,
@@ -74,6 +77,7 @@ async def _keep_figures(
     is_well = False
     while True:
         try:
+            size.set(await store.database_size_bytes())
             await store.record(service, instance, take_figures(registry, health))
             now_silent = await store.silent_services(SILENT_AFTER_S)
         except (TransientError, asyncpg.PostgresError) as error:

@@ -159,7 +159,10 @@ async def test_figures_are_kept_in_the_database(database, redis_settings):
 
     async with watched(settings, ("api-server", health)):
         await until(lambda: bool(kept()), 5)
-    assert kept() == [("api-server", "healthy", 1.0), ("api-server", "healthy_redis", 1.0)]
+    (size, *rest) = kept()
+    assert size[:2] == ("api-server", "database_size_bytes")
+    assert size[2] > 5_000_000
+    assert rest == [("api-server", "healthy", 1.0), ("api-server", "healthy_redis", 1.0)]
 
 
 def test_a_wrong_webhook_address_is_refused_without_showing_it(monkeypatch, capsys):

@@ -20,6 +20,7 @@ from linkora.http import EXCEPTION_HANDLERS, observability_routes
 from linkora.metrics import new_registry
 from linkora.pubsub import Publisher, open_redis
 from linkora.runtime import serve_http, start, supervise
+from linkora.watch import watch_over
 from orders.app import create_app
 from orders.chain.client import ChainClient
 from orders.chain.pool import NodePool
@@ -68,7 +69,9 @@ async def run_api(settings: Settings) -> None:
                 host=settings.order_api_host,
                 port=settings.order_api_port,
                 on_listening=lambda port: log.info("api_listening", port=port),
-            )
+                registry=registry,
+            ),
+            watch_over(settings, "order-api", registry, Health()),
         )
 
 
@@ -85,13 +88,14 @@ async def run_events(settings: Settings) -> None:
         port=settings.events_port,
         on_listening=lambda port: log.info("health_listening", port=port),
     )
+    watching = watch_over(settings, "order-events", registry, health)
     if not settings.has_chain:
         health.fact("chain", lambda: "NOT_CONFIGURED")
         log.warning("chain_not_configured", needed="WEB3_PROVIDER and TRADING_ADDRESS")
-        await supervise(serving)
+        await supervise(serving, watching)
     async with AsyncExitStack() as stack:
         loops = await _follow_chain(settings, health, registry, stack)
-        await supervise(serving, *loops)
+        await supervise(serving, watching, *loops)
 
 
 async def _follow_chain(
