@@ -42,6 +42,7 @@ from linkora.metrics import new_registry
 from linkora.pubsub import open_redis
 from linkora.runtime import serve_http, supervise
 from linkora.timeframes import MINUTE_MS
+from linkora.watch import watch_over
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +73,7 @@ async def run(settings: Settings) -> None:
         around = Surroundings(ExchangeClock(), settings, health, metrics)
         await supervise(
             serve_http(app, host=settings.collector_host, port=settings.collector_port),
+            watch_over(settings, "data-collector", registry, health),
             collect(around, pool, redis, session),
         )
 
