@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-"""From Redis to the board and the hub: what is published becomes what clients are told.
+"""From Redis to the board and the audiences: what is published becomes what clients are told.
 
 Messages are applied as they come. Whenever some may have been missed - at the start, after a
 reconnection, a hole in ``seq``, another ``epoch``, a change too old for the board - the symbols
@@ -9,9 +9,8 @@ applied once more afterwards.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Protocol
 
 import structlog
@@ -21,16 +20,19 @@ from redis.asyncio import Redis
 from linkora import channels
 from linkora.backoff import Backoff
 from linkora.errors import CorruptMessage, TransientError
-from linkora.hub import Frame, Hub
+from linkora.hub import Hub
 from linkora.market import Candle, OrderBook
-from linkora.messages import Position, decode_candle, decode_order_book, decode_trades
+from linkora.messages import (
+    Position,
+    TradesMessage,
+    decode_candle,
+    decode_order_book,
+    decode_trades,
+)
 from linkora.pubsub import Subscribed, listen
 from linkora.timeframes import TIMEFRAMES, Timeframe
 from marketdata.aggregation import Changes, Ladder, Stale, horizon
 from marketdata.board import Board
-from marketdata.params import LEVELS
-from marketdata.topics import ALL, BookTopic, CandleTopic, TradeTopic
-from marketdata.wire import book_frame, candle_frame, trades_frame
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +58,25 @@ class Store(Protocol):
         """Return each symbol's newest order book."""
 
 
+class Audience(Protocol):
+    """Clients of one dialect. The methods return at once."""
+
+    def has_followers(self, symbol: str, frame: Timeframe) -> bool:
+        """Return whether anyone follows these candles."""
+
+    def tell_final(self, symbol: str, frame: Timeframe, candle: Candle) -> None:
+        """Tell a candle that closed, or was closed and has been corrected."""
+
+    def tell_state(self, symbol: str, frame: Timeframe) -> None:
+        """Tell that the board knows a new state of the running candle."""
+
+    def tell_book(self, book: OrderBook, before: OrderBook | None) -> None:
+        """Tell an order book; ``before`` is the one that was told last."""
+
+    def tell_trades(self, message: TradesMessage) -> None:
+        """Tell new trades."""
+
+
 class Metrics:
     """What the relay counts."""
 
@@ -74,7 +95,7 @@ class Metrics:
         )
 
 
-class Sequence:
+class Numbers:
     """Follows one channel's ``seq``, for each ``epoch``: several collectors may publish on it."""
 
     def __init__(self) -> None:
@@ -96,13 +117,14 @@ class Sequence:
 
 
 class Relay:
-    """Keeps ``board`` and tells ``hub``.
+    """Keeps ``board`` and tells the audiences.
 
     Args:
         redis: Where the news come from.
         store: Where everything can be read again.
         board: What is kept up to date.
-        hub: Who is told.
+        hub: Holds back the audiences' states until their intervals are over.
+        audiences: Who is told.
         registry: Where the counters go.
         on_redis: Told the error whenever Redis is away, ``None`` once the subscription stands.
         on_reread: Told the error when the database could not be read, ``None`` once all is read.
@@ -114,6 +136,7 @@ class Relay:
         store: Store,
         board: Board,
         hub: Hub,
+        audiences: Sequence[Audience],
         *,
         registry: CollectorRegistry,
         on_redis: Callable[[TransientError | None], None],
@@ -123,20 +146,20 @@ class Relay:
         self._store = store
         self._board = board
         self._hub = hub
+        self._audiences = audiences
         self._metrics = Metrics(registry)
         self._on_redis = on_redis
         self._on_reread = on_reread
-        self._candle_sequence = Sequence()
+        self._candle_numbers = Numbers()
         self._stale: set[str] = set()
         self._is_all_stale = True
         self._wake = asyncio.Event()
         self._since_reread: dict[tuple[str, int], Candle] = {}
         self._corrected: dict[str, set[int]] = {}
-        self._frames: dict[CandleTopic, tuple[int, Frame]] = {}
 
     def position(self) -> dict[str, int]:
         """Return ``seq`` and ``epoch`` of the last candle message, for the heartbeat."""
-        last = self._candle_sequence.last
+        last = self._candle_numbers.last
         return {"seq": last.seq, "epoch": last.epoch} if last else {}
 
     async def relay_candles(self) -> None:
@@ -147,7 +170,7 @@ class Relay:
             if isinstance(item, Subscribed):
                 self._board.is_connected = True
                 self._on_redis(None)
-                self._candle_sequence.restart()
+                self._candle_numbers.restart()
                 self._reread_all()
                 continue
             try:
@@ -156,7 +179,7 @@ class Relay:
                 self._count_corrupt(error)
                 continue
             self._metrics.messages.labels("candle").inc()
-            if not self._candle_sequence.is_next(position):
+            if not self._candle_numbers.is_next(position):
                 self._metrics.holes.labels("candle").inc()
                 self._reread_all()
             self._take(candle)
@@ -186,12 +209,8 @@ class Relay:
                 continue
             self._metrics.messages.labels("trades").inc()
             self._board.take_trades(message)
-            topics = (TradeTopic(message.symbol), TradeTopic(ALL))
-            followed = [topic for topic in topics if self._hub.has_followers(topic)]
-            if followed:
-                frame = trades_frame(message.symbol, message.trades)
-                for topic in followed:
-                    self._hub.publish_final(topic, frame)
+            for audience in self._audiences:
+                audience.tell_trades(message)
 
     async def reread(self) -> None:
         """Read from the database what may be stale, for ever."""
@@ -238,13 +257,8 @@ class Relay:
         if known is not None and book.timestamp_ms < known.timestamp_ms:
             return
         self._board.books[book.symbol] = book
-        for levels in LEVELS:
-            topic = BookTopic(book.symbol, levels)
-            frame: Frame | None = None
-            for followed in (topic, BookTopic(ALL, levels)):
-                if self._hub.has_followers(followed):
-                    frame = frame or book_frame(book, levels)
-                    self._hub.publish_state(followed, topic, partial(_same, frame), _monotonic_ms())
+        for audience in self._audiences:
+            audience.tell_book(book, known)
 
     # Telling
 
@@ -254,39 +268,16 @@ class Relay:
         self._tell_states(symbol, changes.states)
 
     def _tell_final(self, symbol: str, frame: Timeframe, candle: Candle) -> None:
-        topics = self._followed(symbol, frame)
-        if topics:
-            message = candle_frame(candle, frame)
-            for topic in topics:
-                self._hub.publish_final(topic, message)
+        for audience in self._audiences:
+            audience.tell_final(symbol, frame, candle)
 
     def _tell_states(self, symbol: str, frames: Iterable[Timeframe]) -> None:
         for frame in frames:
-            for topic in self._followed(symbol, frame):
-                self._hub.publish_state(
-                    topic,
-                    CandleTopic(symbol, frame.name),
-                    partial(self.current, symbol, frame),
-                    _monotonic_ms(),
-                )
+            for audience in self._audiences:
+                audience.tell_state(symbol, frame)
 
-    def _followed(self, symbol: str, frame: Timeframe) -> list[CandleTopic]:
-        topics = (CandleTopic(symbol, frame.name), CandleTopic(ALL, frame.name))
-        return [topic for topic in topics if self._hub.has_followers(topic)]
-
-    def current(self, symbol: str, frame: Timeframe) -> Frame | None:
-        """Return the newest candle as a message, encoded once for as long as it stays the same."""
-        key = CandleTopic(symbol, frame.name)
-        version = self._board.version(symbol)
-        known = self._frames.get(key)
-        if known is not None and known[0] == version:
-            return known[1]
-        candle = self._board.running(symbol, frame, _now_ms())
-        if candle is None:
-            return None
-        message = candle_frame(candle, frame)
-        self._frames[key] = (version, message)
-        return message
+    def _is_followed(self, symbol: str, frame: Timeframe) -> bool:
+        return any(audience.has_followers(symbol, frame) for audience in self._audiences)
 
     # Reading again
 
@@ -352,7 +343,7 @@ class Relay:
         """Return the closed candles that followers may not have been told of."""
         missed: list[tuple[Timeframe, Candle]] = []
         for frame in TIMEFRAMES.values():
-            if not self._followed(symbol, frame):
+            if not self._is_followed(symbol, frame):
                 continue
             start_ms = frame.open_ms(old.newest_ms)
             known = old.candle(frame, start_ms, _now_ms())
@@ -370,7 +361,7 @@ class Relay:
         if not minutes:
             return
         for frame in TIMEFRAMES.values():
-            if self._followed(symbol, frame):
+            if self._is_followed(symbol, frame):
                 opens = {frame.open_ms(minute) for minute in minutes}
                 for candle in await self._store.candles(
                     symbol, frame, start_ms=min(opens), limit=MAX_MISSED
@@ -387,10 +378,6 @@ class Relay:
     def _count_corrupt(self, error: CorruptMessage) -> None:
         self._metrics.corrupt.inc()
         log.warning("message_was_corrupt", reason=str(error))
-
-
-def _same(frame: Frame) -> Frame:
-    return frame
 
 
 def _now_ms() -> int:
