@@ -17,8 +17,8 @@ import msgspec
 
 from simulator import wire
 from simulator.exchange import Exchange
+from simulator.history import find_klines
 from simulator.intervals import DAY_MS, HOUR_MS, INTERVALS
-from simulator.market import find_klines
 from simulator.randomness import Int64s
 from simulator.symbols import Symbol
 

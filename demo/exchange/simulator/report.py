@@ -8,8 +8,8 @@ import msgspec
 from simulator import wire
 from simulator.connection import Connection
 from simulator.exchange import Exchange, Listing
+from simulator.history import minute_klines
 from simulator.intervals import DAY_MS, MINUTE_MS
-from simulator.market import minute_klines
 
 MAX_TRUTH_MS = 40 * DAY_MS
 

@@ -9,7 +9,7 @@ import msgspec
 from simulator import wire
 from simulator.answers import RefusalError, invalid_symbol
 from simulator.exchange import Exchange, Listing
-from simulator.market import find_klines
+from simulator.history import find_klines
 from simulator.params import Params
 from simulator.symbols import ORIGIN_MS, Symbol
 from simulator.weights import depth_weight

@@ -10,8 +10,8 @@ import msgspec
 
 from simulator import control, wire
 from simulator.book import Book
+from simulator.history import find_klines
 from simulator.intervals import INTERVALS
-from simulator.market import find_klines
 from simulator.server import Server
 from simulator.settings import Settings
 from simulator.trades import Trades

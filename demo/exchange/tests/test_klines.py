@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from simulator import wire
 from simulator.exchange import Exchange
+from simulator.history import find_klines, minute_klines
 from simulator.interruptions import Outage, Stretch
 from simulator.intervals import INTERVALS
 from simulator.klines import Column
-from simulator.market import Market, find_klines, minute_klines
+from simulator.market import Market
 from simulator.randomness import Int64s
 from simulator.settings import Settings
 from simulator.symbols import KNOWN_SYMBOLS, ORIGIN_MS, make_symbol

@@ -14,7 +14,7 @@ import websockets
 
 from simulator.capture import CaptureError, read_capture
 from simulator.exchange import Exchange
-from simulator.market import minute_klines
+from simulator.history import minute_klines
 from simulator.replay import shift_to
 from simulator.settings import Settings
 from simulator.testing import running_exchange
