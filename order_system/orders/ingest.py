@@ -20,7 +20,6 @@ log = structlog.get_logger(__name__)
 STRICT_TRIES = 3
 """Readings of a range, by turns from all providers, before what looks like a missing log is taken
 for the contract's own doing. Orders that are missing altogether are never taken for that."""
-TIP_BATCH_BLOCKS = 64
 
 
 class Ingest:
@@ -93,8 +92,9 @@ class Ingest:
             CheckpointMoved: If they do not follow the stored checkpoint.
             TransientError: If the chain or the database is away.
         """
-        for begin in range(first, target + 1, TIP_BATCH_BLOCKS):
-            end = min(target, begin + TIP_BATCH_BLOCKS - 1)
+        size = self._limits.tip_batch_blocks
+        for begin in range(first, target + 1, size):
+            end = min(target, begin + size - 1)
             batch = await self._read(begin, end, is_final=False)
             await self._commit(batch, begin, is_final=False)
 

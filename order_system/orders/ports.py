@@ -136,6 +136,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     range_blocks_max: int
     range_logs_target: int
     window_blocks: int
+    tip_batch_blocks: int
     lower_head_polls: int | None
     audit_interval_s: float
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from linkora.settings import Port, Seconds, ServiceSettings
+from linkora.settings import HttpSettings, Port, Seconds, ServiceSettings, WebSocketSettings
 from orders.condition import Bounds
 from orders.ports import Limits
 
@@ -18,6 +18,9 @@ Count = Annotated[int, Field(ge=1)]
 
 class Settings(ServiceSettings):
     """What both services read; each uses its part. README.md of this folder explains them."""
+
+    websocket: WebSocketSettings = Field(default_factory=WebSocketSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
 
     order_api_host: str = "127.0.0.1"
     order_api_port: Port = 8080
@@ -53,6 +56,8 @@ class Settings(ServiceSettings):
     """JSON-RPC calls in one HTTP request."""
     window_blocks: int = Field(default=256, ge=256, le=100_000)
     """Blocks whose hashes are kept, so that the fork of a reorg can be found."""
+    tip_batch_blocks: Count = 64
+    """Blocks of the window that one transaction takes at most."""
     lower_head_polls: int | None = Field(default=None, ge=1, le=100_000)
     """Polls that must agree before a head lower than the checkpoint is believed; unset: 3 on a
     local chain, else 30."""
@@ -114,6 +119,7 @@ class Settings(ServiceSettings):
             range_blocks_max=self.range_blocks_max,
             range_logs_target=self.range_logs_target,
             window_blocks=self.window_blocks,
+            tip_batch_blocks=self.tip_batch_blocks,
             lower_head_polls=self.lower_head_polls,
             audit_interval_s=self.audit_interval_s,
         )

@@ -42,7 +42,7 @@ async def kill_everywhere(chain, database, pool, prepare, expected):
         fuse = Fuse(len(places) + 1)
         async with (
             open_fused_pool(database, fuse) as fused,
-            open_rig(chain.rpc_url, chain.address, fused, range_blocks=2) as rig,
+            open_rig(chain.rpc_url, chain.address, fused, tip_batch_blocks=3) as rig,
         ):
             try:
                 await rig.settle()

@@ -27,8 +27,8 @@ async def test_any_history_of_reorgs_ends_as_a_fresh_scan_of_the_final_chain(par
         for run in range(BLOCK_OF_RUNS):
             seed = SEED + part * BLOCK_OF_RUNS + run
             rng = random.Random(seed)
-            window = {"window_blocks": 256, "range_blocks": rng.choice((1, 3, 50))}
-            async with open_rig(chain.rpc_url, chain.address, pool, **window) as rig:
+            sizes = {"tip_batch_blocks": rng.choice((1, 3, 64))}
+            async with open_rig(chain.rpc_url, chain.address, pool, **sizes) as rig:
                 await play(chain, rig, rng, steps=8)
                 await rig.settle()
                 reorgs += rig.scanner.progress.reorgs

@@ -31,6 +31,7 @@ LIMITS = Limits(
     range_blocks_max=2000,
     range_logs_target=1000,
     window_blocks=256,
+    tip_batch_blocks=64,
     lower_head_polls=2,
     audit_interval_s=3600.0,
 )
