@@ -10,18 +10,24 @@ from typing import TypeVar
 import msgspec
 import structlog
 
+from collector.archived import ArchivedDays
 from collector.binance.wire import KlineRow
-from collector.gaps import MinuteRange, batches, holes, pages, subtract
+from collector.gaps import MinuteRange, batches, holes, pages, split_at, subtract
 from collector.ports import CandleStore, Exchange, Gap, News
 from collector.surroundings import Surroundings
 from linkora.backoff import retry
-from linkora.errors import RejectedError
+from linkora.errors import RejectedError, TransientError
+from linkora.timeframes import DAY_MS, MINUTE_MS
 
 log = structlog.get_logger(__name__)
 
 PROGRESS_INTERVAL_S = 5.0
 REPAIR_INTERVAL_S = 5.0
 GAPS_AT_ONCE = 50
+# Asked for first: what people look at, and what the archive does not have yet.
+RECENT_DAYS = 3
+# So many days of minutes fit into one transaction (10,000 rows at most).
+DAYS_AT_ONCE = 6
 NOT_LISTED = "not_listed"
 EXCHANGE_HAD_NONE = "exchange_had_none"
 REFUSED = "exchange_refused"
@@ -64,6 +70,7 @@ class Backfill:
         news: News,
         around: Surroundings,
         until_ms: Callable[[], int],
+        archived: ArchivedDays | None = None,
     ) -> None:
         self._symbols = symbols
         self._exchange = exchange
@@ -71,6 +78,7 @@ class Backfill:
         self._news = news
         self._around = around
         self._until_ms = until_ms
+        self._archived = archived
         self._progress: dict[str, Progress] = {}
 
     def progress(self) -> Mapping[str, dict[str, str | float]]:
@@ -122,12 +130,49 @@ class Backfill:
                 missing[0].from_ms, missing[-1].to_ms, wanted, started=time.monotonic()
             )
             self._progress[symbol] = progress
-            for batch in batches(pages(missing), self._around.settings.backfill_batch_minutes):
-                await self._fetch(symbol, batch, attempts=1)
-                progress.done += sum(page.minutes for page in batch)
-                self._around.metrics.backfill_progress.labels(symbol).set(progress.done / wanted)
+            cut_ms = self._around.clock.now_ms() // DAY_MS * DAY_MS - RECENT_DAYS * DAY_MS
+            older, recent = split_at(missing, cut_ms)
+            await self._fetch_all(symbol, recent, progress)
+            if await self._take_from_archive(symbol, older, progress):
+                older = await self._until_done(
+                    "database", lambda: self._store.missing_ranges(symbol, span.from_ms, cut_ms)
+                )
+            await self._fetch_all(symbol, older, progress)
+            progress.done = wanted
         except RejectedError as error:
             log.error("history_refused", symbol=symbol, reason=str(error))
+
+    async def _fetch_all(
+        self, symbol: str, missing: Sequence[MinuteRange], progress: Progress
+    ) -> None:
+        for batch in batches(pages(missing), self._around.settings.backfill_batch_minutes):
+            await self._fetch(symbol, batch, attempts=1)
+            self._advance(symbol, progress, sum(page.minutes for page in batch))
+
+    async def _take_from_archive(
+        self, symbol: str, missing: Sequence[MinuteRange], progress: Progress
+    ) -> bool:
+        """Store the days that the archive has; return whether there was any."""
+        found_any = False
+        if self._archived is None:
+            return False
+        for days_ms in self._archived.expected(missing, self._around.clock.now_ms()):
+            try:
+                found = await self._archived.fetch(symbol, days_ms)
+            except TransientError as error:
+                log.warning("archive_left_out", symbol=symbol, reason=str(error))
+                return found_any
+            bodies = list(found.values())
+            for start in range(0, len(bodies), DAYS_AT_ONCE):
+                await self._store_bodies(symbol, bodies[start : start + DAYS_AT_ONCE], "archive")
+            found_any = found_any or bool(bodies)
+            self._advance(symbol, progress, len(bodies) * DAY_MS // MINUTE_MS)
+        return found_any
+
+    def _advance(self, symbol: str, progress: Progress, minutes: int) -> None:
+        progress.done += minutes
+        share = progress.done / progress.wanted
+        self._around.metrics.backfill_progress.labels(symbol).set(min(share, 1.0))
 
     async def _leave_out_unlisted(
         self, symbol: str, missing: list[MinuteRange]
@@ -168,12 +213,7 @@ class Backfill:
         answers = await self._pages(symbol, batch)
         bodies = [body for body, _ in answers]
         opens = [row.open_time_ms for _, rows in answers for row in rows]
-        stored = await self._until_done(
-            "database",
-            lambda: self._store.store_pages(symbol, bodies, final_before_ms=asked_ms),
-        )
-        self._around.metrics.candles_stored.labels("history").inc(stored.changed)
-        self._around.metrics.revisions.inc(stored.revised)
+        changed = await self._store_bodies(symbol, bodies, "history", final_before_ms=asked_ms)
         lacking = [hole for page in batch for hole in holes(page, opens)]
         if lacking:
             is_final = attempts >= self._around.settings.gap_confirmations
@@ -182,6 +222,24 @@ class Backfill:
                 self._around.metrics.explained_gaps.inc(len(lacking))
         elif attempts > 1:
             self._around.metrics.repaired_gaps.inc()
+        return changed
+
+    async def _store_bodies(
+        self,
+        symbol: str,
+        bodies: Sequence[bytes],
+        source: str,
+        *,
+        final_before_ms: int | None = None,
+    ) -> int:
+        final_ms = self._around.clock.now_ms() if final_before_ms is None else final_before_ms
+        with self._around.metrics.write_seconds.labels(source).time():
+            stored = await self._until_done(
+                "database",
+                lambda: self._store.store_pages(symbol, bodies, final_before_ms=final_ms),
+            )
+        self._around.metrics.candles_stored.labels(source).inc(stored.changed)
+        self._around.metrics.revisions.inc(stored.revised)
         if stored.changed:
             self._news.history_changed(symbol)
         return stored.changed

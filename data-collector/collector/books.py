@@ -12,10 +12,13 @@ from collector.ports import BookStore, Exchange, News
 from collector.surroundings import Surroundings
 from linkora.errors import RejectedError, TransientError
 from linkora.market import OrderBook
+from linkora.timeframes import DAY_MS
 
 log = structlog.get_logger(__name__)
 
 SYNC_INTERVAL_S = 0.5
+# Short turns of 10,000 rows: 50 symbols a second make 600 rows in that time.
+FORGET_INTERVAL_S = 12.0
 
 
 class LiveBooks:
@@ -88,6 +91,17 @@ class LiveBooks:
         if deep.load(snapshot):
             self._around.metrics.book_resyncs.inc()
             log.info("book_synced", symbol=symbol, update=deep.last_update_id)
+
+    async def forget(self) -> None:
+        """Delete books older than ORDERBOOK_RETENTION_DAYS where the database does not itself."""
+        days = self._around.settings.orderbook_retention_days
+        while True:
+            await asyncio.sleep(FORGET_INTERVAL_S)
+            try:
+                if days:
+                    await self._store.forget(self._around.clock.now_ms() - days * DAY_MS)
+            except TransientError as error:
+                self._around.lost("database", error)
 
     async def store_and_tell(self) -> None:
         """Write and publish the books that have changed, every ORDERBOOK_UPDATE_INTERVAL."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from linkora.timeframes import MINUTE_MS, floor_minute_ms
+from linkora.timeframes import DAY_MS, MINUTE_MS, floor_minute_ms
 
 PAGE_MINUTES = 1000  # the most rows that a klines answer has
 
@@ -45,6 +45,23 @@ def batches(pages_: Sequence[MinuteRange], max_minutes: int) -> list[list[Minute
         grouped[-1].append(page)
         size += page.minutes
     return grouped
+
+
+def split_at(ranges: Iterable[MinuteRange], cut_ms: int) -> tuple[list[MinuteRange], ...]:
+    """Return the parts of the ranges before ``cut_ms`` and those from it on."""
+    listed = list(ranges)
+    before = [MinuteRange(r.from_ms, min(r.to_ms, cut_ms)) for r in listed if r.from_ms < cut_ms]
+    after = [MinuteRange(max(r.from_ms, cut_ms), r.to_ms) for r in listed if r.to_ms > cut_ms]
+    return before, after
+
+
+def whole_days(ranges: Iterable[MinuteRange]) -> list[int]:
+    """Return the open times of the UTC days that lie wholly in one of the ranges, newest first."""
+    days: list[int] = []
+    for span in ranges:
+        first_ms = -(-span.from_ms // DAY_MS) * DAY_MS
+        days += range(first_ms, span.to_ms - DAY_MS + 1, DAY_MS)
+    return sorted(days, reverse=True)
 
 
 def holes(span: MinuteRange, opens_ms: Iterable[int]) -> list[MinuteRange]:

@@ -79,6 +79,14 @@ class BookStore(Protocol):
     """The order books in the database."""
 
     async def store(self, books: Sequence[OrderBook]) -> None: ...  # noqa: D102
+    async def forget(self, before_ms: int) -> int: ...  # noqa: D102
+
+
+class Archive(Protocol):
+    """Files of whole months and days; raises ``TransientError`` while it is away."""
+
+    async def month(self, symbol: str, day_ms: int) -> dict[int, bytes]: ...  # noqa: D102
+    async def day(self, symbol: str, day_ms: int) -> dict[int, bytes]: ...  # noqa: D102
 
 
 class Exchange(Protocol):

@@ -12,8 +12,10 @@ import structlog
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 
+from collector.archived import ArchivedDays
 from collector.audit import Audit
 from collector.backfill import Backfill
+from collector.binance.archive import Archive
 from collector.binance.rest import BinanceRest
 from collector.binance.stream import StreamConnection, split
 from collector.binance.wire import ExchangeInfo
@@ -154,6 +156,7 @@ async def _collect_symbols(
         around=around,
         # The newest minutes are the live candles' matter; they may have had to give some up.
         until_ms=lambda: max(live.from_ms, around.clock.minute_ms() - LIVE_MINUTES * MINUTE_MS),
+        archived=ArchivedDays(Archive(url, session)) if (url := settings.archive_url) else None,
     )
     audit = Audit(exchange=rest, store=store, refetch=history.refetch, around=around)
     around.health.fact("history", history.progress)
@@ -165,6 +168,7 @@ async def _collect_symbols(
         tape.tell(),
         books.store_and_tell(),
         books.sync(),
+        books.forget(),
         reading.chase_closes(),
         reading.verify_closes(),
         reading.poll(),

@@ -13,6 +13,7 @@ from linkora.settings import Port, Seconds, ServiceSettings
 _SYMBOL = re.compile(r"^[A-Z0-9\-_.]{1,20}$")
 _ALL_OF_QUOTE = re.compile(r"^ALL:[A-Z0-9]{2,10}$")
 MAX_LEVELS = 1000
+PUBLIC_ARCHIVE = "https://data.binance.vision"
 FIRST_DAY = datetime(2017, 1, 1, tzinfo=UTC)
 
 
@@ -38,6 +39,7 @@ class Settings(ServiceSettings):
 
     binance_base_url: str = "https://data-api.binance.vision"
     binance_ws_url: str = "wss://data-stream.binance.vision"
+    binance_archive_url: str = "auto"
     symbols: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_symbols)] = (
         "BTCUSDT",
         "ETHUSDT",
@@ -54,6 +56,7 @@ class Settings(ServiceSettings):
     candle_write_interval: Seconds = 1.0
     orderbook_levels: int = Field(default=20, ge=5, le=MAX_LEVELS)
     orderbook_update_interval: Seconds = 1.0
+    orderbook_retention_days: int = Field(default=7, ge=0, le=36_500)
 
     request_weight_share: float = Field(default=0.5, gt=0, le=1)
     request_timeout_s: Seconds = 15.0
@@ -83,6 +86,13 @@ class Settings(ServiceSettings):
     def _check_ws_url(cls, value: str) -> str:
         return _without_slash(str(AnyWebsocketUrl(value)))  # type: ignore[no-any-return]
 
+    @field_validator("binance_archive_url")
+    @classmethod
+    def _check_archive_url(cls, value: str) -> str:
+        if value in ("auto", "off"):
+            return value
+        return _without_slash(str(AnyHttpUrl(value)))  # type: ignore[no-any-return]
+
     @field_validator("start_date", mode="before")
     @classmethod
     def _parse_start(cls, value: Any) -> Any:
@@ -103,6 +113,14 @@ class Settings(ServiceSettings):
         if value < FIRST_DAY:
             raise ValueError("allowed are times from 2017-01-01 on, when the exchange began")
         return value
+
+    @property
+    def archive_url(self) -> str | None:
+        """Where the archive is; by default the exchange's own, and none beside a simulator."""
+        if self.binance_archive_url != "auto":
+            return None if self.binance_archive_url == "off" else self.binance_archive_url
+        host = AnyHttpUrl(self.binance_base_url).host or ""
+        return PUBLIC_ARCHIVE if host.endswith((".binance.com", ".binance.vision")) else None
 
     @property
     def start_ms(self) -> int:

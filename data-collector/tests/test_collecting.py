@@ -89,11 +89,10 @@ async def test_history_is_stored_row_by_row_whatever_our_clock_says(
             exchange, database, redis_settings, tmp_path, START_DATE=iso(start_ms)
         ) as collector:
             await collector.until_healthy()
-            await until_history_is_complete(collector)
-        end_ms = now_ms // MINUTE * MINUTE
-        for symbol in SYMBOLS:
-            stored = await stored_minutes(pool, symbol, end_ms)
-            assert stored == truth(exchange, symbol, start_ms, end_ms)
+            end_ms = now_ms // MINUTE * MINUTE
+            for symbol in SYMBOLS:
+                wanted = truth(exchange, symbol, start_ms, end_ms)
+                await eventually(partial(stored_minutes, pool, symbol, end_ms), wanted)
 
 
 async def test_a_minute_closes_as_the_exchange_says_and_is_told_after_it_is_stored(
@@ -313,3 +312,21 @@ async def test_polling_alone_keeps_the_running_minute_going(
                     if message is not None and message["type"] == "message":
                         states.add(json.loads(message["data"])["trades"])
         assert exchange.counters["frames_sent"] == 0
+
+
+@pytest.mark.parametrize("switches", [{}, {"archive_wrong_checksum": True}])
+async def test_months_come_from_the_archive_and_the_rest_by_rest(
+    switches, pool, database, redis_settings, tmp_path
+):
+    async with running_exchange(symbols="BTCUSDT", **switches) as exchange:
+        start_ms = (exchange.now_ms() // 86_400_000 - 40) * 86_400_000 + 7 * MINUTE
+        async with collecting(
+            exchange, database, redis_settings, tmp_path, SYMBOLS="BTCUSDT",
+            START_DATE=iso(start_ms), BINANCE_ARCHIVE_URL=exchange.rest_url,
+        ) as collector:  # fmt: skip
+            await until_history_is_complete(collector)
+        end_ms = exchange.now_ms() // MINUTE * MINUTE - 5 * MINUTE
+        stored = await stored_minutes(pool, "BTCUSDT", end_ms)
+        assert stored == truth(exchange, "BTCUSDT", start_ms, end_ms)
+        klines = exchange.counters["requests /api/v3/klines"]
+        assert klines < 30 if not switches else klines > 50
