@@ -9,7 +9,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
 import structlog
 
 from linkora.backoff import Backoff
@@ -17,26 +16,15 @@ from linkora.channels import ORDERS_ALL
 from linkora.errors import TransientError
 from linkora.messages import Position
 from linkora.pubsub import Publisher
+from orders.messages import encode_order_message
 from orders.outcomes import Change
 from orders.rows import Token
-from orders.views import OrderView, order_view
+from orders.views import order_view
 
 log = structlog.get_logger(__name__)
 
 QUEUE_LIMIT = 20_000
 BATCH = 500
-
-
-class OrderMessage(msgspec.Struct, frozen=True):
-    """A message on ``orders:all``: the whole order, and its place in the channel.
-
-    ``is_removed``: a reorg has taken the order's creation away; the fields are its last ones.
-    """
-
-    order: OrderView
-    is_removed: bool
-    seq: int
-    epoch: int
 
 
 class News:
@@ -92,8 +80,6 @@ class News:
         view = order_view(change.order, self._tokens())
 
         def encode(position: Position) -> bytes:
-            return msgspec.json.encode(
-                OrderMessage(view, change.is_removed, position.seq, position.epoch)
-            )
+            return encode_order_message(view, position, is_removed=change.is_removed)
 
         return encode

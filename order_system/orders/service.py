@@ -15,17 +15,22 @@ from starlette.applications import Starlette
 
 from linkora.database import open_pool
 from linkora.errors import TransientError
+from linkora.guards import guards
 from linkora.health import Health
 from linkora.http import EXCEPTION_HANDLERS, observability_routes
+from linkora.hub import Hub
+from linkora.limits import RateLimiter
 from linkora.metrics import new_registry
 from linkora.pubsub import Publisher, open_redis
 from linkora.runtime import serve_http, start, supervise
+from linkora.sockets import Sockets
 from linkora.watch import watch_over
-from orders.app import create_app
+from orders.app import Deps, create_app
 from orders.chain.client import ChainClient
 from orders.chain.pool import NodePool
 from orders.chain.reader import ChainReader
 from orders.chain.rpc import RpcNode
+from orders.feed import Feed, OrderChannels
 from orders.follow import Follower, Gauges
 from orders.heads import listen_for_heads
 from orders.news import News
@@ -61,17 +66,37 @@ def run(arguments: Sequence[str]) -> None:
 async def run_api(settings: Settings) -> None:
     """Serve the order API."""
     registry = new_registry()
-    async with open_pool(settings.database, name="order-api") as pool:
-        app = create_app(Queries(pool), settings.bounds, registry)
+    health = Health()
+    hub = Hub()
+    async with (
+        open_pool(settings.database, name="order-api") as pool,
+        open_redis(settings.redis) as redis,
+    ):
+        queries = Queries(pool)
+        limiter = RateLimiter(redis, "order-api", settings.http.rate_limit)
+        sockets = Sockets(settings.websocket, registry)
+        deps = Deps(
+            sources=queries,
+            bounds=settings.bounds,
+            registry=registry,
+            hub=hub,
+            sockets=sockets,
+            channels=OrderChannels(queries),
+            middleware=guards(settings.http, limiter),
+        )
         await supervise(
+            Feed(redis, queries, hub, _teller(health)).run(),
+            sockets.keep(),
+            limiter.keep(),
+            watch_over(settings, "order-api", registry, health),
             serve_http(
-                app,
+                create_app(deps),
                 host=settings.order_api_host,
                 port=settings.order_api_port,
+                ws_ping_interval_s=None,  # our heartbeat is a message that clients can see
                 on_listening=lambda port: log.info("api_listening", port=port),
                 registry=registry,
             ),
-            watch_over(settings, "order-api", registry, Health()),
         )
 
 

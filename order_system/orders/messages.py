@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""The form of what is published on ``orders:all``: a whole order, and its place there. Pure."""
+
+import msgspec
+
+from linkora.errors import CorruptMessage
+from linkora.messages import Position
+from orders.views import OrderView
+
+
+class OrderMessage(msgspec.Struct, frozen=True):
+    """One change of one order.
+
+    ``is_removed``: a reorg has taken the order's creation away; the fields are its last ones.
+    """
+
+    order: OrderView
+    is_removed: bool
+    seq: int
+    epoch: int
+
+
+_decoder = msgspec.json.Decoder(OrderMessage)
+
+
+def encode_order_message(view: OrderView, position: Position, *, is_removed: bool) -> bytes:
+    """Return the message that tells an order."""
+    return msgspec.json.encode(OrderMessage(view, is_removed, position.seq, position.epoch))
+
+
+def decode_order_message(payload: bytes) -> OrderMessage:
+    """Return a message.
+
+    Raises:
+        CorruptMessage: If it is none.
+    """
+    try:
+        return _decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise CorruptMessage(f"{error}: {payload[:200]!r}") from error

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""From the chain to a client: both processes, a real node, PostgreSQL and Redis."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+
+import aiohttp
+import pytest
+from chainkit.services import environment, get, running
+
+from localchain.node import free_port
+
+
+@contextlib.asynccontextmanager
+async def system(chain, database, redis_settings, **more):
+    """Yield the URL of a running order system that follows ``chain``."""
+    api, events = free_port(), free_port()
+    variables = environment(
+        database, redis_settings, WEB3_PROVIDER=chain.rpc_url, TRADING_ADDRESS=chain.address,
+        ORDER_API_PORT=str(api), EVENTS_PORT=str(events), **more,
+    )  # fmt: skip
+    async with running("api", variables), running("events", variables) as process:
+        yield f"http://127.0.0.1:{api}", process, variables
+
+
+async def until(url, is_so, within_s=15.0):
+    """Ask until the answer is as wanted; return it and how long that took."""
+    began = time.monotonic()
+    async with asyncio.timeout(within_s):
+        while True:
+            status, body = await get(url)
+            if status == 200 and is_so(body):
+                return body, time.monotonic() - began
+            await asyncio.sleep(0.02)
+
+
+async def test_orders_reach_rest_and_websocket_within_a_second_of_their_block(
+    chain, database, redis_settings
+):
+    token = await chain.deploy("Token", "SIX", 6)
+    user = chain.users[0]
+    async with system(chain, database, redis_settings) as (url, _, _):
+        await until(f"{url}/health", lambda body: body["components"]["event_processor"] == "ACTIVE")
+        socket_url = f"{url}/ws?user={user.upper().replace('X', 'x')}&status=pending"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(socket_url) as socket,
+        ):
+            first = await chain.create(token_out=token, min_amount_out=1_500_000)
+            message = json.loads((await socket.receive(5)).data)
+            assert message["order"]["id"] == first
+            assert message["order"]["min_amount_out"] == "1.5"
+            await chain.execute(first)
+            message = json.loads((await socket.receive(5)).data)
+            assert (message["order"]["id"], message["order"]["status"]) == (first, "EXECUTED")
+        second = await chain.create()
+        _, took_s = await until(f"{url}/orders/pending", lambda body: body["total"] == 1)
+        assert took_s < 1.0
+        _, body = await get(f"{url}/orders/{first}")
+        order = body["order"]
+        assert order["amount_out"] == "1.5"
+        assert order["amount_out_raw"] == "1500000"
+        assert order["token_out_symbol"] == "SIX"
+        assert order["executor_address"] == chain.users[2]
+        assert order["order_type"] == "LIMIT"
+        block = await chain.rpc.call("eth_getBlockByNumber", hex(order["block_number"]), False)
+        assert order["created_at"] == iso(int(block["timestamp"], 16))
+        _, body = await get(f"{url}/orders/{first}/events")
+        assert [e["event_type"] for e in body["events"]] == ["CREATED", "EXECUTED"]
+        _, body = await get(f"{url}/users/{user.upper().replace('X', 'x')}/orders?status=EXECUTED")
+        assert [o["id"] for o in body["orders"]] == [first]
+        _, body = await get(f"{url}/statistics")
+        assert body["statistics"]["PENDING"] == {"total": 1, "last_24h": 1}
+        # a reorg takes the second order away again
+        await chain.reorg(1)
+        await until(f"{url}/orders/all", lambda body: body["total"] == 1)
+        assert (await get(f"{url}/orders/{second}"))[0] == 404
+
+
+def iso(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(seconds))
+
+
+async def test_killed_again_and_again_under_traffic_it_ends_complete(
+    chain, database, redis_settings
+):
+    api = free_port()
+    variables = environment(
+        database, redis_settings, WEB3_PROVIDER=chain.rpc_url, TRADING_ADDRESS=chain.address,
+        ORDER_API_PORT=str(api), EVENTS_PORT="0",
+    )  # fmt: skip
+    created = 0
+    async with running("api", variables):
+        for number in range(3):
+            async with running("events", variables) as process:
+                for _ in range(20):
+                    await chain.create()
+                    created += 1
+                await asyncio.sleep(0.7 + 0.2 * number)
+                process.send_signal(signal.SIGKILL)
+                await process.wait()
+        async with running("events", variables) as process:
+            url = f"http://127.0.0.1:{api}"
+            body, _ = await until(f"{url}/orders/all", lambda body: body["total"] == created, 30)
+            ids = {order["id"] for order in body["orders"]}
+            assert ids == set(range(1, created + 1))
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), 5) == 0
+            assert time.monotonic() - began < 5
+
+
+async def test_health_misses_the_event_processor_once_it_is_silent(chain, database, redis_settings):
+    async with system(chain, database, redis_settings, SILENCE_S_MAX="1") as (url, process, _):
+        await until(f"{url}/health", lambda body: body["components"]["event_processor"] == "ACTIVE")
+        process.send_signal(signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(15):
+                while (answer := await get(f"{url}/health"))[0] != 503:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        assert "sign of life" in answer[1]["components"]["problems"][0]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/metrics"])
+async def test_the_api_describes_itself(path, database, redis_settings):
+    port = free_port()
+    variables = environment(database, redis_settings, ORDER_API_PORT=str(port))
+    async with running("api", variables), aiohttp.ClientSession() as session:
+        await get(f"http://127.0.0.1:{port}/health")
+        async with session.get(f"http://127.0.0.1:{port}{path}") as response:
+            text = await response.text()
+            assert response.status == 200
+    assert {"/docs": "GET /orders/{order_id}", "/openapi.json": "OrderView"}.get(path, "") in text
+    assert "//" not in text or path != "/docs", "the page asks for something elsewhere"
