@@ -117,7 +117,8 @@ class Feed:
         if kind.startswith("kline_1m"):
             event = decode(KlineEvent, envelope.data)
             self._candles.on_kline(candle_of_event(event), event.k.L, event.E)
-        elif kind == "trade":
+            return self._is_late(event.E)
+        if kind == "trade":
             trade = _trade(decode(TradeEvent, envelope.data))
             self._candles.on_trade(trade)
             self._tape.on_trade(trade)
@@ -131,6 +132,14 @@ class Feed:
         else:
             self._around.metrics.unknown_messages.inc()
         return False
+
+    def _is_late(self, event_ms: int) -> bool:
+        """Return whether the connection has fallen so far behind that a new one is better.
+
+        After a stall the exchange sends everything that has piled up, and the lag never ends.
+        """
+        lag_s = (self._around.clock.now_ms() - event_ms) / 1000
+        return lag_s > self._around.settings.stream_max_lag_s
 
 
 def _is_refusal(text: str) -> bool:
