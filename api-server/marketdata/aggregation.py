@@ -69,11 +69,17 @@ class Ladder:
         minutes: One-minute candles from the horizon on, any order.
         hours: One-hour candles likewise; the ones that ``minutes`` cover are made anew.
         days: One-day candles likewise.
+        frames: The timeframes whose changes are told.
     """
 
     def __init__(
-        self, minutes: Iterable[Candle], hours: Iterable[Candle], days: Iterable[Candle]
+        self,
+        minutes: Iterable[Candle],
+        hours: Iterable[Candle],
+        days: Iterable[Candle],
+        frames: Iterable[Timeframe] = tuple(TIMEFRAMES.values()),
     ) -> None:
+        self._frames = tuple(frames)
         self._minutes = {candle.open_time_ms: candle for candle in minutes}
         self._hours = {candle.open_time_ms: candle for candle in hours}
         self._days = {candle.open_time_ms: candle for candle in days}
@@ -123,7 +129,7 @@ class Ladder:
         if since_ms < 0 or self._newest_ms < 0:
             return []
         ended: list[tuple[Timeframe, Candle]] = []
-        for frame in TIMEFRAMES.values():
+        for frame in self._frames:
             end_ms = frame.next_open_ms(frame.open_ms(self._newest_ms))
             if since_ms < end_ms <= now_ms and self._newest_ms + MINUTE_MS < end_ms:
                 candle = self.newest(frame, now_ms)
@@ -159,7 +165,7 @@ class Ladder:
     def _changes(self, minute: Candle, now_ms: int) -> Changes:
         states: list[Timeframe] = []
         finals: list[tuple[Timeframe, Candle]] = []
-        for frame in TIMEFRAMES.values():
+        for frame in self._frames:
             bucket_ms = frame.open_ms(minute.open_time_ms)
             end_ms = frame.next_open_ms(bucket_ms)
             is_last = minute.open_time_ms + MINUTE_MS == end_ms

@@ -13,6 +13,7 @@ from linkora.health import Health
 from linkora.http import EXCEPTION_HANDLERS, observability_routes
 from linkora.hub import Hub
 from linkora.sockets import Sockets
+from marketdata.binance_streams import speak_binance
 from marketdata.rest import Rest
 from marketdata.websocket import MarketChannels
 
@@ -27,6 +28,7 @@ class Deps(msgspec.Struct, frozen=True):
     health: Health
     registry: CollectorRegistry
     middleware: list[Middleware]
+    doors: list[Route]
     page: list[BaseRoute]
 
 
@@ -35,6 +37,9 @@ def create_app(deps: Deps) -> Starlette:
 
     async def ws(websocket: WebSocket) -> None:
         await converse(websocket, deps.sockets, deps.hub, deps.channels)
+
+    async def binance(websocket: WebSocket) -> None:
+        await speak_binance(websocket, deps.sockets, deps.hub)
 
     return Starlette(
         routes=[
@@ -46,6 +51,10 @@ def create_app(deps: Deps) -> Starlette:
             Route("/gaps", deps.rest.gaps),
             *observability_routes(deps.health, deps.registry),
             WebSocketRoute("/ws", ws),
+            WebSocketRoute("/binance/ws", binance),
+            WebSocketRoute("/binance/ws/{stream:path}", binance),
+            WebSocketRoute("/binance/stream", binance),
+            *deps.doors,
             *deps.page,
         ],
         middleware=deps.middleware,

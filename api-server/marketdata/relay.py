@@ -32,6 +32,7 @@ from linkora.messages import (
 from linkora.pubsub import Subscribed, listen
 from linkora.timeframes import TIMEFRAMES, Timeframe
 from marketdata.aggregation import Changes, Ladder, Stale, horizon
+from marketdata.binance_wire import WIDER
 from marketdata.board import Board
 
 log = structlog.get_logger(__name__)
@@ -41,6 +42,8 @@ FLUSH_INTERVAL_S = 0.1
 REREAD_INTERVAL_S = 2.0
 START_GRACE_S = 1.0
 MAX_MISSED = 1000
+# What is told: the timeframes that have tables, and four that only Binance's dialect knows.
+FRAMES = (*TIMEFRAMES.values(), *WIDER.values())
 
 
 class Store(Protocol):
@@ -327,7 +330,7 @@ class Relay:
         days = await read(symbol, TIMEFRAMES["1D"], start_ms=wanted.days_ms, limit=MAX_MISSED)
         old = self._board.ladders.get(symbol)
         missed = await self._read_missed(symbol, old) if old is not None else []
-        self._board.seed(symbol, Ladder(minutes, hours, days))
+        self._board.seed(symbol, Ladder(minutes, hours, days, FRAMES))
         for (name, _), minute in sorted(self._since_reread.items()):
             if name == symbol:
                 result = self._board.apply(minute, _now_ms())
@@ -337,7 +340,7 @@ class Relay:
             self._board.live.add(symbol)
         for frame, candle in missed:
             self._tell_final(symbol, frame, candle)
-        self._tell_states(symbol, TIMEFRAMES.values())
+        self._tell_states(symbol, FRAMES)
 
     async def _read_missed(self, symbol: str, old: Ladder) -> list[tuple[Timeframe, Candle]]:
         """Return the closed candles that followers may not have been told of."""

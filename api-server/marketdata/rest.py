@@ -16,7 +16,7 @@ from linkora.decimals import plain
 from linkora.errors import RequestError, TransientError
 from linkora.market import Candle, OrderBook
 from linkora.messages import TradeMessage
-from linkora.timeframes import MINUTE_MS, Timeframe
+from linkora.timeframes import MINUTE_MS, TIMEFRAMES, Timeframe
 from marketdata import params
 from marketdata.answers import Answer, Answers
 from marketdata.board import Board, Recent, Window
@@ -30,16 +30,12 @@ CLOSED_RANGE_CACHE = "public, max-age=60, stale-while-revalidate=600"
 OPEN_CACHE = "no-cache"
 MIN_PACKED_BYTES = 1024
 PACK_IN_THREAD_BYTES = 32 * 1024
-SYMBOLS_MAX_AGE_S = 1.0
 HUNDRED = Decimal(100)
 _encoder = msgspec.json.Encoder()
 
 
 class Queries(Protocol):
     """What is read. Every method raises ``TransientError`` while the database is away."""
-
-    async def symbols(self) -> list[str]:
-        """Return the known symbols in alphabetical order."""
 
     async def candles_json(self, wanted: CandleRange) -> bytes:
         """Return the candles as a JSON array of rows."""
@@ -59,6 +55,20 @@ class Queries(Protocol):
         """Return the ledger's entries, the oldest first, as mappings with times in Unix ms."""
 
 
+class Symbols(Protocol):
+    """What is known of symbols."""
+
+    @property
+    def are_stale(self) -> bool:
+        """True while the names are remembered ones."""
+
+    async def names(self) -> list[str]:
+        """Return the known symbols in alphabetical order."""
+
+    async def require(self, symbol: str) -> None:
+        """Raise the 404 of an unknown symbol."""
+
+
 class Trades(Protocol):
     """Where recent trades are kept."""
 
@@ -72,6 +82,7 @@ class Rest:
     def __init__(
         self,
         queries: Queries,
+        symbols: Symbols,
         trades: Trades,
         exporter: Exporter,
         board: Board,
@@ -79,25 +90,24 @@ class Rest:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._queries = queries
+        self._symbols = symbols
         self._trades = trades
         self._exporter = exporter
         self._board = board
         self._answers = answers
         self._now_ms = now_ms
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}
-        self._symbols_at_s = -SYMBOLS_MAX_AGE_S
 
     async def symbols(self, request: Request) -> Response:
         """``/symbols``: what is collected."""
-        stale = await self._refresh_symbols()
-        body = _encoder.encode({"symbols": self._board.symbols})
-        return await reply(request, Answer(body), stale=stale)
+        body = _encoder.encode({"symbols": await self._symbols.names()})
+        return await reply(request, Answer(body), stale=self._symbols.are_stale)
 
     async def candles(self, request: Request) -> Response:
         """``/candles``: rows of one symbol and timeframe."""
         kind = params.export_format(request.query_params, request.headers.get("accept", ""))
         wanted = params.candle_range(request.query_params, is_unlimited=kind != "json")
-        await self.require_symbol(wanted.symbol)
+        await self._symbols.require(wanted.symbol)
         if kind != "json":
             return await self._export(request, wanted, kind)
         if wanted.start_ms is None and wanted.end_ms is None:
@@ -133,7 +143,7 @@ class Rest:
         """``/gaps``: the minutes that are missing, and why."""
         wanted = params.gap_range(request.query_params)
         if wanted.symbol is not None:
-            await self.require_symbol(wanted.symbol)
+            await self._symbols.require(wanted.symbol)
         gaps = [gap_body(record) for record in await self._queries.gaps(wanted)]
         return await reply(request, Answer(_encoder.encode({"gaps": gaps})))
 
@@ -141,7 +151,7 @@ class Rest:
         """``/trades/{symbol}``: the newest trades, the newest first."""
         symbol = params.known_form(request.path_params["symbol"].upper())
         limit = params.limit(request.query_params, params.DEFAULT_TRADES, params.MAX_TRADES)
-        await self.require_symbol(symbol)
+        await self._symbols.require(symbol)
         trades, is_stale = await self.newest_trades(symbol, limit)
         body = _encoder.encode({"symbol": symbol, "trades": trades})
         return await reply(request, Answer(body), stale=is_stale)
@@ -170,13 +180,6 @@ class Rest:
         } | ({"content-encoding": "gzip"} if is_packed else {})
         return StreamingResponse(chunks, 200, headers, media_type=MEDIA_TYPES[kind])
 
-    async def require_symbol(self, symbol: str) -> None:
-        """Raise the 404 of an unknown symbol."""
-        if symbol not in self._board.symbols:
-            await self._refresh_symbols()
-            if symbol not in self._board.symbols:
-                raise RequestError(404, "No data available for this symbol")
-
     async def newest_book(self, symbol: str) -> tuple[OrderBook | None, bool]:
         """Return the newest book, and whether it may be stale."""
         known = self._board.books.get(symbol)
@@ -191,6 +194,11 @@ class Rest:
         if known is not None and (stored is None or stored.timestamp_ms < known.timestamp_ms):
             return known, False
         return stored, False
+
+    async def newest_price(self, symbol: str) -> str | None:
+        """Return the newest close, ``None`` if there is none."""
+        pair, _ = await self.newest_pair(symbol, TIMEFRAMES["1"])
+        return plain(pair[-1].close) if pair else None
 
     async def newest_pair(self, symbol: str, frame: Timeframe) -> tuple[list[Candle], bool]:
         """Return the bucket before the newest, the newest; and whether they may be stale."""
@@ -243,20 +251,6 @@ class Rest:
             answer = Answer(recent.body(wanted.limit, wanted.order), recent.version)
             self._answers.put(key, answer)
         return answer
-
-    async def _refresh_symbols(self) -> bool:
-        """Read the symbols at most once a second; return whether they may be stale."""
-        now_s = time.monotonic()
-        if now_s - self._symbols_at_s < SYMBOLS_MAX_AGE_S:
-            return False
-        try:
-            self._board.symbols = await self._queries.symbols()
-        except TransientError:
-            if not self._board.symbols:
-                raise
-            return True
-        self._symbols_at_s = now_s
-        return False
 
 
 async def reply(

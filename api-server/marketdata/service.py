@@ -21,6 +21,8 @@ from linkora.sockets import Sockets
 from linkora.watch import watch_over
 from marketdata.answers import Answers
 from marketdata.app import Deps, create_app
+from marketdata.binance_facade import BinanceFacade
+from marketdata.binance_streams import BinanceAudience
 from marketdata.board import Board
 from marketdata.export import Exporter
 from marketdata.history import history_routes
@@ -30,7 +32,9 @@ from marketdata.queries import SERVER_SETTINGS, Queries
 from marketdata.relay import Relay
 from marketdata.rest import Rest
 from marketdata.settings import Settings
+from marketdata.symbols import Symbols
 from marketdata.trades import Trades
+from marketdata.udf import Udf
 from marketdata.web import page_routes
 from marketdata.websocket import MarketChannels
 
@@ -82,7 +86,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             queries,
             board,
             hub,
-            [native],
+            [native, BinanceAudience(hub, board)],
             registry=registry,
             on_redis=lambda error: neighbours.note("redis", error),
             on_reread=lambda error: neighbours.note(LIVE_DATA, error),
@@ -92,14 +96,21 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
         neighbours.tell = sockets.tell_all
         health.fact("symbols", lambda: len(board.symbols))
         health.fact("websocket_connections", lambda: len(sockets))
+        symbols = Symbols(queries, board)
+        rest = Rest(
+            queries,
+            symbols,
+            Trades(redis),
+            Exporter(queries, settings.api_max_exports),
+            board,
+            Answers(settings.api_cache_bytes),
+        )
         deps = Deps(
-            rest=Rest(
-                queries,
-                Trades(redis),
-                Exporter(queries, settings.api_max_exports),
-                board,
-                Answers(settings.api_cache_bytes),
-            ),
+            rest=rest,
+            doors=[
+                *Udf(queries, symbols).routes(),
+                *BinanceFacade(queries, symbols, rest).routes(),
+            ],
             hub=hub,
             sockets=sockets,
             channels=MarketChannels(

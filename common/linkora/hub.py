@@ -35,12 +35,22 @@ class Frame:
         self.wire = _header(len(payload)) + payload
 
 
+def _ping() -> Frame:
+    frame = Frame(b"")
+    frame.wire = b"\x89\x00"
+    return frame
+
+
 def _header(length: int) -> bytes:
     if length < _SHORT:
         return bytes((_FIN_TEXT, length))
     if length < _LONG:
         return bytes((_FIN_TEXT, 126)) + length.to_bytes(2, "big")
     return bytes((_FIN_TEXT, 127)) + length.to_bytes(8, "big")
+
+
+PING = _ping()
+"""The protocol's ping (RFC 6455, section 5.5.2), without a payload."""
 
 
 class _FinalKey:

@@ -19,7 +19,7 @@ from prometheus_client import Counter as CounterMetric
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from linkora.frames import EXTENSION
-from linkora.hub import Frame, Mailbox
+from linkora.hub import PING, Frame, Mailbox
 from linkora.settings import WebSocketSettings
 
 log = structlog.get_logger(__name__)
@@ -92,7 +92,8 @@ class AsgiOutlet:
 
     async def _send(self, frame: Frame) -> None:
         try:
-            await self._websocket.send_text(frame.payload.decode())
+            if frame is not PING:  # ASGI has no way to say it
+                await self._websocket.send_text(frame.payload.decode())
         except (WebSocketDisconnect, RuntimeError, OSError):
             self._is_closed = True
             return
@@ -113,11 +114,15 @@ class Connection:
 
     Attributes:
         address: The client's address, for limits and logs.
+        is_pinged: Whether its heartbeat is the protocol's ping instead of a message.
         topics: What it follows: topic to the description it was asked for with.
     """
 
-    def __init__(self, address: str, outlet: Outlet, mailbox: Mailbox) -> None:
+    def __init__(
+        self, address: str, outlet: Outlet, mailbox: Mailbox, *, is_pinged: bool = False
+    ) -> None:
         self.address = address
+        self.is_pinged = is_pinged
         self.topics: dict[Hashable, Any] = {}
         self.close_code: int | None = None
         self._outlet = outlet
@@ -222,7 +227,9 @@ class Sockets:
         return len(self._open)
 
     @asynccontextmanager
-    async def accept(self, websocket: WebSocket) -> AsyncIterator[Connection]:
+    async def accept(
+        self, websocket: WebSocket, *, is_pinged: bool = False
+    ) -> AsyncIterator[Connection]:
         """Accept ``websocket`` and yield its connection, already closed if there are too many.
 
         The body should read until the client disconnects; leaving it forgets the connection (not
@@ -233,7 +240,8 @@ class Sockets:
         async with asyncio.TaskGroup() as group:
             fast = websocket.scope.get("extensions", {}).get(EXTENSION)
             outlet: Outlet = fast or AsgiOutlet(websocket, group)
-            connection = Connection(address, outlet, Mailbox(self.limits.mailbox_limit))
+            mailbox = Mailbox(self.limits.mailbox_limit)
+            connection = Connection(address, outlet, mailbox, is_pinged=is_pinged)
             self._open[connection] = None
             self._by_address[address] += 1
             try:
@@ -250,10 +258,14 @@ class Sockets:
                     self._closed.labels(connection.close_code).inc()
 
     def tell_all(self, message: Any) -> None:
-        """Send ``message`` to every client; a slow one gets only the newest of such messages."""
+        """Send ``message`` to every client; a slow one gets only the newest of such messages.
+
+        Clients of another dialect, those that are pinged, would not understand it.
+        """
         frame = encode(message)
         for connection in list(self._open):
-            connection.offer(frame, _CONTROL_KEY)
+            if not connection.is_pinged:
+                connection.offer(frame, _CONTROL_KEY)
 
     async def keep(self) -> None:
         """Send the heartbeats and close idle connections, for ever."""
@@ -267,6 +279,9 @@ class Sockets:
                 next_heartbeat_s = now_s + self.limits.ping_interval_s
                 now_ms = time.time_ns() // 1_000_000
                 self.tell_all({"type": "heartbeat", "timestamp": now_ms, **self._heartbeat()})
+                for connection in list(self._open):
+                    if connection.is_pinged:
+                        connection.offer(PING, _CONTROL_KEY)
             if now_s >= next_sweep_s:
                 next_sweep_s = now_s + self.limits.cleanup_interval_s
                 self._close_idle(now_s)
