@@ -29,10 +29,12 @@ install() {
     "$python" -m venv "$root/.venv"
   fi
   sum=$(cd "$root" && cat constraints.txt common/pyproject.toml ./*/requirements.txt \
-    demo/*/requirements.txt requirements-dev.txt | cksum)
+    demo/*/requirements.txt requirements-dev.txt requirements-nodeps.txt | cksum)
   [ "$(cat "$stamp" 2>/dev/null)" != "$sum" ] || return 0
   echo "installing the libraries (once)"
   (cd "$root" && .venv/bin/python -m pip install -qq --disable-pip-version-check \
     -c constraints.txt "${@/#/-r}")
+  [ "$name" != tests ] || (cd "$root" && .venv/bin/python -m pip install -qq --no-deps \
+    --disable-pip-version-check -c constraints.txt -r requirements-nodeps.txt)
   echo "$sum" >"$stamp"
 }
