@@ -19,7 +19,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVICES = ("data-collector", "api-server", "order_system", "migrations")
-LOCK_FILES = ("demo/chain/package-lock.json", "tests/testkit/node/package-lock.json")
+LOCK_FILES = (
+    "demo/chain/package-lock.json",
+    "demo/web/package-lock.json",
+    "tests/testkit/node/package-lock.json",
+)
 
 # What distributions call their licence, where that is not an SPDX expression.
 SPDX = {
@@ -27,6 +31,7 @@ SPDX = {
     "Apache Software License": "Apache-2.0",
     "BSD": "BSD-2-Clause",
     "BSD 2-Clause License": "BSD-2-Clause",
+    "BSD 3-Clause License": "BSD-3-Clause",
     "BSD License": "BSD-3-Clause",
     "BSD, Public Domain": "BSD-2-Clause AND LicenseRef-Public-Domain",
     "MIT License": "MIT",
@@ -35,6 +40,10 @@ SPDX = {
 }
 # Their metadata say less than their licence files.
 READ_FROM_FILE = {
+    "cycler": "BSD-3-Clause",
+    "kiwisolver": "BSD-3-Clause",
+    "matplotlib": "LicenseRef-Matplotlib (PSF-based)",
+    "polars": "MIT",
     "supervisor": "LicenseRef-Repoze (BSD-derived) AND BSD-3-Clause",
     "memorystream": "MIT",
     "uvloop": "MIT OR Apache-2.0",
@@ -78,7 +87,7 @@ def main() -> None:
         user = "services" if canonicalize_name(name) in in_services else "tests, local run, demo"
         sys.stdout.write(f"| {name} | {python_licence(name) or '?'} | {user} |\n")
     sys.stdout.write(
-        "\n## npm packages (demo chain and tests)\n\n| package | licence |\n|---|---|\n"
+        "\n## npm packages (demo chain, web page and tests)\n\n| package | licence |\n|---|---|\n"
     )
     for name, licence in sorted(npm_licences().items()):
         sys.stdout.write(f"| {name} | {licence} |\n")

@@ -21,7 +21,11 @@ def source_files() -> list[Path]:
         ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
     )
     files = [ROOT / name for name in listed.stdout.split("\0") if name]
-    return [f for f in files if (f.suffix in SOURCES or f.name in NAMED) and f.exists()]
+    return [
+        f
+        for f in files
+        if (f.suffix in SOURCES or f.name in NAMED) and f.exists() and f.parent.name != "vendor"
+    ]
 
 
 def third_party() -> ModuleType:

@@ -91,10 +91,9 @@ function watchSocket() {
     if (key === "trades") trades.say("This server does not tell trades.");
     else health.set(key, key, "stale", text);
   });
-  setInterval(() => {
-    if (socket.state !== "live" || socket.latencyMs === null) return;
-    health.set("socket", "Live connection", "live", `${Math.max(1, Math.round(socket.latencyMs))} ms`);
-  }, 1_000);
+  socket.on("latency", (ms) => {
+    health.set("socket", "Live connection", "live", `${Math.max(1, Math.round(ms))} ms`);
+  });
 }
 
 /** Reads the symbols until there are some, and again now and then: new ones may be listed. */

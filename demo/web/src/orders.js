@@ -44,6 +44,7 @@ export class OrdersPanel extends Emitter {
   #cursor = null;
   #abort = new AbortController();
   #timer = null;
+  #isNews = false;
   #backoff = new Backoff({ baseMs: 2_000, maxMs: 60_000 });
 
   constructor(api, socket, { isOverridden }) {
@@ -154,10 +155,13 @@ export class OrdersPanel extends Emitter {
   }
 
   #onNews(message) {
-    if (message.type === "heartbeat" || message.type === "subscribed") return;
+    if (message.type !== "order" || this.#isNews) return;
     // An order may have left or entered this list: the list itself knows best.
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#refresh(), NEWS_WAIT_MS);
+    this.#isNews = true;
+    setTimeout(() => {
+      this.#isNews = false;
+      this.#refresh();
+    }, NEWS_WAIT_MS);
   }
 
   #fail(error) {

@@ -2,7 +2,7 @@
 // One WebSocket that carries any number of subscriptions and comes back by itself.
 //
 // Emits "state" ("connecting" | "live" | "down"), "message" (an object), "refused" (key, text),
-// "back" after a reconnection: whoever shows something then reads what it missed.
+// "latency" (ms of a ping and its pong), "back" after a reconnection: whoever shows something then reads what it missed.
 
 import { Backoff } from "./backoff.js";
 import { Emitter } from "./events.js";
@@ -92,6 +92,7 @@ export class Socket extends Emitter {
       if (message.timestamp) {
         this.clockOffsetMs = message.timestamp - (Date.now() - this.latencyMs / 2);
       }
+      this.emit("latency", this.latencyMs);
     } else if (message.type === "error" && message.id !== undefined) {
       this.#wanted.delete(message.id);
       this.emit("refused", message.id, message.error);
