@@ -77,11 +77,23 @@ class Trades(Protocol):
 
 
 class Rest:
-    """The endpoints. Each method is a Starlette endpoint."""
+    """The endpoints. Each method is a Starlette endpoint.
+
+    Args:
+        queries: The database that the collector writes to: what must be of this moment.
+        history: The same or a replica of it, which may lag a little: ranges, gaps.
+        symbols: What is known of symbols.
+        trades: Where recent trades are kept.
+        exporter: Streams whole ranges.
+        board: The newest state of everything.
+        answers: Keeps encoded answers.
+        now_ms: The clock.
+    """
 
     def __init__(
         self,
         queries: Queries,
+        history: Queries,
         symbols: Symbols,
         trades: Trades,
         exporter: Exporter,
@@ -90,6 +102,7 @@ class Rest:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._queries = queries
+        self._history = history
         self._symbols = symbols
         self._trades = trades
         self._exporter = exporter
@@ -113,7 +126,7 @@ class Rest:
         if wanted.start_ms is None and wanted.end_ms is None:
             answer, is_stale = await self._newest(wanted)
             return await reply(request, answer, stale=is_stale)
-        answer = Answer(await self._queries.candles_json(wanted))
+        answer = Answer(await self._history.candles_json(wanted))
         end_ms = wanted.end_ms if wanted.end_ms is not None else self._now_ms()
         is_closed = wanted.frame.close_ms(wanted.frame.open_ms(end_ms)) < (
             self._now_ms() - CLOSED_RANGE_AGE_MS
@@ -144,7 +157,7 @@ class Rest:
         wanted = params.gap_range(request.query_params)
         if wanted.symbol is not None:
             await self._symbols.require(wanted.symbol)
-        gaps = [gap_body(record) for record in await self._queries.gaps(wanted)]
+        gaps = [gap_body(record) for record in await self._history.gaps(wanted)]
         return await reply(request, Answer(_encoder.encode({"gaps": gaps})))
 
     async def trades(self, request: Request) -> Response:

@@ -2,10 +2,12 @@
 """The composition root: opens what there is to open, wires it, and runs the loops."""
 
 import asyncio
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from linkora.database import open_pool
 from linkora.errors import TransientError
@@ -37,6 +39,7 @@ from marketdata.trades import Trades
 from marketdata.udf import Udf
 from marketdata.web import page_routes
 from marketdata.websocket import MarketChannels
+from marketdata.workers import SharedMetrics, run_workers, watch_parent
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +73,9 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
         settings: Everything configurable.
         on_listening: Told the port once the server listens.
     """
+    if settings.api_workers > 1:
+        await run_workers(settings, on_listening)
+        return
     registry = new_registry()
     health = Health()
     neighbours = Neighbours(health)
@@ -77,9 +83,15 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
     board = Board(settings.api_max_windows, MAX_LIMIT)
     async with (
         open_pool(settings.database, name="api-server", server_settings=SERVER_SETTINGS) as pool,
+        open_pool(
+            settings.read_database or settings.database,
+            name="api-server-history",
+            server_settings=SERVER_SETTINGS,
+        ) as read_pool,
         open_redis(settings.redis) as redis,
     ):
         queries = Queries(pool)
+        history = Queries(read_pool) if settings.read_database else queries
         native = NativeAudience(hub, board)
         relay = Relay(
             redis,
@@ -99,17 +111,19 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
         symbols = Symbols(queries, board)
         rest = Rest(
             queries,
+            history,
             symbols,
             Trades(redis),
-            Exporter(queries, settings.api_max_exports),
+            Exporter(history, settings.api_max_exports),
             board,
             Answers(settings.api_cache_bytes),
         )
+        shared_registry, worker_loops = _worker(settings, registry)
         deps = Deps(
             rest=rest,
             doors=[
-                *Udf(queries, symbols).routes(),
-                *BinanceFacade(queries, symbols, rest).routes(),
+                *Udf(history, symbols).routes(),
+                *BinanceFacade(history, symbols, rest).routes(),
             ],
             hub=hub,
             sockets=sockets,
@@ -117,7 +131,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
                 board, queries, native.current, settings.websocket_update_interval
             ),
             health=health,
-            registry=registry,
+            registry=shared_registry,
             middleware=guards(settings.http, limiter),
             page=[
                 *history_routes(FigureStore(pool)),
@@ -132,7 +146,9 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             relay.keep_time(),
             sockets.keep(),
             limiter.keep(),
-            probe(queries, neighbours),
+            probe(queries, "database", neighbours),
+            *([probe(history, "database_read", neighbours)] if settings.read_database else []),
+            *worker_loops,
             watch_over(settings, "api-server", registry, health),
             serve_http(
                 create_app(deps),
@@ -141,20 +157,37 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
                 ws_ping_interval_s=None,  # our heartbeat is a message that clients can see
                 on_listening=on_listening,
                 registry=registry,
+                listener=(
+                    socket.socket(fileno=settings.api_worker_socket)
+                    if settings.api_worker_socket is not None
+                    else None
+                ),
             ),
         )
 
 
-async def probe(queries: Queries, neighbours: Neighbours) -> None:
-    """Ask the database whether it is there, for ever."""
+def _worker(
+    settings: Settings, registry: CollectorRegistry
+) -> tuple[CollectorRegistry, list[Coroutine[Any, Any, None]]]:
+    """Return the registry to show, and the loops that a worker needs besides."""
+    if settings.api_worker is None or settings.api_worker_folder is None:
+        return registry, []
+    shared = SharedMetrics(registry, settings.api_worker_folder, settings.api_worker)
+    shown = CollectorRegistry()
+    shown.register(shared)
+    return shown, [shared.keep(), watch_parent()]
+
+
+async def probe(queries: Queries, name: str, neighbours: Neighbours) -> None:
+    """Ask a database whether it is there, for ever."""
     while True:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await queries.ping()
         except TransientError as error:
-            neighbours.note("database", error)
+            neighbours.note(name, error)
         except TimeoutError:
-            neighbours.note("database", TransientError("database: no answer"))
+            neighbours.note(name, TransientError("database: no answer"))
         else:
-            neighbours.note("database", None)
+            neighbours.note(name, None)
         await asyncio.sleep(PROBE_INTERVAL_S)

@@ -106,6 +106,7 @@ async def serve_http(
     ws_ping_timeout_s: float | None = 20.0,
     on_listening: Callable[[int], None] | None = None,
     registry: CollectorRegistry | None = None,
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve ``app`` until cancelled; then finish the requests under way and close.
 
@@ -117,6 +118,7 @@ async def serve_http(
         ws_ping_timeout_s: Seconds until a socket without a pong is closed.
         on_listening: Told the port once the server listens.
         registry: Where answers are counted and timed, ``None`` for nowhere.
+        listener: A socket that listens already, in the place of ``host`` and ``port``.
 
     Raises:
         OSError: If the address is taken or not ours; the text names it.
@@ -136,11 +138,11 @@ async def serve_http(
         ws_ping_timeout=ws_ping_timeout_s,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
     )
-    with _listening_socket(host, port) as listener:
+    with listener or listening_socket(host, port) as open_listener:
         if on_listening:
-            on_listening(listener.getsockname()[1])
+            on_listening(open_listener.getsockname()[1])
         server = _Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        serving = asyncio.create_task(server.serve(sockets=[open_listener]))
         try:
             await asyncio.shield(serving)
         finally:
@@ -148,7 +150,12 @@ async def serve_http(
             await serving
 
 
-def _listening_socket(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on ``port``, 0 for any free one.
+
+    Raises:
+        OSError: If the address is taken or not ours; the text names it.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""Database or Redis away: what is still answered, what clients are told, and the way back."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from linkora.database import open_pool
+from linkora.pubsub import Publisher, open_redis
+from linkora.timeframes import MINUTE_MS, floor_minute_ms
+from schema.runner import migrate
+from testkit.databases import Databases
+from testkit.market import Collector, Server, minute, now_ms, receive, running, until
+from testkit.postgres import Postgres, private_postgres
+from testkit.redis_server import RedisServer, private_redis
+
+SYMBOL = "BTCUSDT"
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Postgres]:
+    with private_postgres() as postgres:
+        migrate(postgres.settings())
+        yield postgres
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    with private_redis() as redis:
+        yield redis
+
+
+@asynccontextmanager
+async def collecting(database: Any, redis: Any) -> AsyncIterator[Collector]:
+    async with open_pool(database, name="tests") as pool, open_redis(redis) as client:
+        yield Collector(pool, Publisher(client))
+
+
+async def health(server: Server) -> tuple[int, Any]:
+    async with server.client.get("/health") as response:
+        return response.status, await response.json()
+
+
+async def is_live(server: Server) -> bool:
+    return bool((await health(server))[1]["live_data"] == "healthy")
+
+
+async def status_of(server: Server, path: str, **params: Any) -> tuple[int, Any]:
+    async with server.client.get(path, params=params) as response:
+        return response.status, response.headers
+
+
+async def test_answers_come_from_memory_while_the_database_is_away(
+    own_postgres: Postgres, redis_settings: Any, start_server: Any
+) -> None:
+    database = own_postgres.settings()
+    async with collecting(database, redis_settings) as collector:
+        await collector.fill([SYMBOL], minutes=30)
+        async with start_server(database=database) as server:
+            query = {"symbol": SYMBOL, "timeframe": "1", "limit": 20}
+            known = await server.get("/candles", **query)
+            async with server.ws(symbol=SYMBOL) as socket:
+                await receive(socket)
+                own_postgres.kill()
+                told = await receive(socket)
+                assert told["type"] == "status"
+                assert told["database"] == "unhealthy"
+                status, report = await health(server)
+                assert (status, report["database"]) == (503, "unhealthy")
+                assert "database" in report["details"]
+                assert await server.get("/candles", **query) == known
+                assert (await server.get("/symbols"))["symbols"] == [SYMBOL]
+                assert (await server.get("/price", symbol=SYMBOL))["symbol"] == SYMBOL
+                status, headers = await status_of(
+                    server, "/candles", symbol=SYMBOL, end_date=now_ms()
+                )
+                assert (status, headers["Retry-After"]) == (503, "5")
+                own_postgres.start()
+                while told.get("status") != "healthy":
+                    told = await receive(socket)
+                await socket.send_json({"type": "ping"})
+                assert (await receive(socket))["type"] == "pong"
+            await server.until_healthy()
+
+
+async def test_sockets_go_on_after_redis_was_away_and_miss_no_closing(
+    database: Any, own_redis: RedisServer, start_server: Any
+) -> None:
+    settings = own_redis.settings()
+    newest_ms = floor_minute_ms(now_ms())
+    async with collecting(database, settings) as collector:
+        await collector.fill([SYMBOL], minutes=30)
+        async with (
+            start_server(redis=settings) as server,
+            server.ws(symbol=SYMBOL, timeframe="1") as socket,
+        ):
+            await receive(socket)
+            own_redis.kill()
+            told = await receive(socket)
+            while told.get("redis") != "unhealthy":
+                told = await receive(socket)
+            assert (await health(server))[0] == 503
+            # Committed while nobody could be told.
+            await collector.store(
+                [
+                    minute(SYMBOL, newest_ms),
+                    minute(SYMBOL, newest_ms + MINUTE_MS),
+                    running(minute(SYMBOL, newest_ms + 2 * MINUTE_MS)),
+                ]
+            )
+            rows = await server.get("/candles", symbol=SYMBOL, limit=2)
+            assert [row["timestamp"] for row in rows] == [
+                newest_ms + MINUTE_MS,
+                newest_ms + 2 * MINUTE_MS,
+            ]
+            own_redis.start()
+            candles = []
+            while len(candles) < 3:
+                message = await receive(socket, timeout_s=20)
+                if message.get("channel") == "candles":
+                    candles.append((message["timestamp"] - newest_ms, message["is_closed"]))
+            assert candles == [(0, True), (MINUTE_MS, True), (2 * MINUTE_MS, False)]
+            await server.until_healthy()
+            last = minute(SYMBOL, newest_ms + 2 * MINUTE_MS)
+            await collector.tell(last)
+            while message.get("timestamp") != last.open_time_ms or not message["is_closed"]:
+                message = await receive(socket)
+
+
+async def test_starts_without_its_neighbours_and_finds_them_later(
+    databases: Databases, own_redis: RedisServer, own_postgres: Postgres, start_server: Any
+) -> None:
+    own_redis.stop()
+    own_postgres.stop()
+    places = {"database": own_postgres.settings(), "redis": own_redis.settings()}
+    async with start_server(is_healthy=False, **places) as server:
+        status, report = await health(server)
+        assert status == 503
+        assert (report["database"], report["redis"]) == ("unhealthy", "unhealthy")
+        for path in ("/symbols", "/candles", "/price", "/orderbook", "/api/v3/klines"):
+            started = time.monotonic()
+            status, headers = await status_of(server, path, symbol=SYMBOL, interval="1m")
+            assert status == 503, path
+            assert "Retry-After" in headers
+            assert time.monotonic() - started < 8
+        async with server.ws(symbol=SYMBOL) as socket:
+            own_postgres.start()
+            own_redis.start()
+            async with collecting(places["database"], places["redis"]) as collector:
+                await collector.fill([SYMBOL], minutes=5)
+                message = await receive(socket, timeout_s=20)
+                while message.get("channel") != "candles":
+                    await collector.publish(running(minute(SYMBOL, floor_minute_ms(now_ms()))))
+                    message = await receive(socket, timeout_s=20)
+        await until(lambda: server.get("/symbols"))
+        await server.until_healthy()
+
+
+async def test_history_comes_from_the_replica_and_the_newest_from_the_primary(
+    collector: Collector, own_postgres: Postgres, start_server: Any
+) -> None:
+    """The replica here is another database, so that one sees who answered."""
+    await collector.fill([SYMBOL], minutes=10)
+    place = own_postgres.settings()
+    places = {"db_read_host": place.host, "db_read_port": place.port}
+    async with start_server(is_healthy=False, **places) as server:
+        await until(lambda: is_live(server))
+        # Same name, user and password are asked for: the other server does not have the database.
+        newest = await server.get("/candles", symbol=SYMBOL, limit=3)
+        assert len(newest) == 3
+        status, _ = await status_of(server, "/candles", symbol=SYMBOL, start_date=0)
+        assert status == 503
+        code, report = await health(server)
+        assert (code, report["database_read"], report["database"]) == (503, "unhealthy", "healthy")
