@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """The pool of PostgreSQL connections, and which of its errors mean "later"."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -72,13 +73,30 @@ async def open_pool(
 
 @contextmanager
 def transient_errors() -> Iterator[None]:
-    """Turn the database's passing troubles into ``TransientError``; let the others rise."""
+    """Turn the database's passing troubles into ``TransientError``; let the others rise.
+
+    Raises:
+        TransientError: What is worth trying again.
+        asyncio.CancelledError: If the task was cancelled and the trouble came while it left, such
+            as a rollback on a dead connection: nobody shall take that for a reason to go on.
+    """
     try:
         yield
     except _TRANSIENT as error:
+        _give_way_to_cancellation(error)
         raise TransientError(f"database: {type(error).__name__}: {error}") from error
     except asyncpg.InterfaceError as error:
         # asyncpg says "connection is closed" and "pool is closing" by this one class.
         if "clos" in str(error) or "released" in str(error):
+            _give_way_to_cancellation(error)
             raise TransientError(f"database: {error}") from error
         raise
+
+
+def _give_way_to_cancellation(error: BaseException) -> None:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return  # no loop runs here
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error

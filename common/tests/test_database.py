@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+import asyncio
+
+import asyncpg
+import pytest
+
+from linkora.database import transient_errors
+from linkora.errors import TransientError
+
+BROKEN = [
+    ConnectionResetError("reset"),
+    asyncpg.ConnectionDoesNotExistError("gone"),
+    asyncpg.InterfaceError("connection is closed"),
+]
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+def test_a_broken_connection_is_a_passing_trouble(error: Exception) -> None:
+    with pytest.raises(TransientError), transient_errors():
+        raise error
+
+
+def test_a_wrong_statement_is_none() -> None:
+    with pytest.raises(asyncpg.UndefinedColumnError), transient_errors():
+        raise asyncpg.UndefinedColumnError("no such column")
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+async def test_a_cancelled_task_ends_although_its_connection_breaks_on_the_way_out(
+    error: Exception,
+) -> None:
+    entered = asyncio.Event()
+
+    async def retry_for_ever() -> None:
+        while True:
+            try:
+                with transient_errors():
+                    try:
+                        entered.set()
+                        await asyncio.Event().wait()
+                    finally:
+                        raise error  # what a rollback does then
+            except TransientError:
+                await asyncio.sleep(0)
+
+    task = asyncio.create_task(retry_for_ever())
+    await entered.wait()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=1)
+    assert task in done
+    assert task.cancelled()
