@@ -172,6 +172,7 @@ class OrderStore:
                 if is_cautious:
                     changes, refused = await _apply_one_by_one(connection, events, batch)
                     letters += refused
+                    holes += sum(letter.topics[0] == ORDER_CREATED for letter in refused)
                 else:
                     changes = await apply_events(connection, events, batch if is_strict else None)
                 await _write_dead_letters(connection, letters)

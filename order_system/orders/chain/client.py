@@ -139,12 +139,13 @@ class ChainClient:
             RangeTooLarge: If the provider does not give so much at once.
             TransientError: If a proof is missing; another try or node may bring it.
         """
+        bounds = {"fromBlock": hex(first), "toBlock": hex(last)}
         block: list[Any] = [hex(last), False]
         before, head, logs, *state, after = await self._node.calls(
             [
                 ("eth_getBlockByNumber", block),
                 ("eth_getBlockByNumber", [hex(first), False]),
-                ("eth_getLogs", [self._filter(fromBlock=hex(first), toBlock=hex(last))]),
+                ("eth_getLogs", [self._filter(**bounds)]),
                 *self._next_ids(hex(last)),
                 ("eth_getBlockByNumber", block),
             ]
@@ -155,7 +156,7 @@ class ChainClient:
         if (ends[0].number, ends[1].number) != (first, last):
             raise NodeBehind(f"{self.name}: does not have the blocks {first} to {last}")
         headers = ends if first < last else ends[1:]
-        found = await self._logs(logs, first, last)
+        found = await self._logs(logs, bounds)
         return await self._proven(headers, found, state, first, last)
 
     async def block_logs(self, headers: Sequence[Header], *, is_strict: bool) -> LogRange:
@@ -180,7 +181,7 @@ class ChainClient:
             return await self.block_logs(headers, is_strict=is_strict)
         found: list[RawLog] = []
         for header, answer in zip(headers, answers, strict=False):
-            logs = forms.logs(answer)
+            logs = await self._logs(answer, {"blockHash": header.hash})
             if any(log.block_hash != header.hash for log in logs):
                 raise TransientError(f"{self.name}: logs of another block than {header.hash}")
             if is_strict and not logs and may_hold(header.logs_bloom, self._contract, TOPICS):
@@ -285,16 +286,22 @@ class ChainClient:
             placed[place] = log
         return [placed[place] for place in sorted(placed)]
 
-    async def _logs(self, raw: Raw, first: int, last: int) -> list[RawLog]:
-        if isinstance(raw, RangeTooLarge) and first == last:
-            # One block is too large in one answer: ask for one event at a time.
-            filters = [
-                self._filter(fromBlock=hex(first), toBlock=hex(last)) | {"topics": [topic]}
-                for topic in TOPICS
-            ]
-            answers = await self._each([("eth_getLogs", [wanted]) for wanted in filters])
-            return [log for a in answers for log in forms.logs(a)]
-        return forms.logs(raw)
+    async def _logs(self, raw: Raw, bounds: dict[str, str]) -> list[RawLog]:
+        """Return the logs of one block or range; what is too large comes one event at a time.
+
+        Raises:
+            RangeTooLarge: If a range of several blocks is too large.
+            TransientError: If one event of one block is.
+        """
+        is_one_block = bounds.get("fromBlock") == bounds.get("toBlock")
+        if not isinstance(raw, RangeTooLarge) or not is_one_block:
+            return forms.logs(raw)
+        filters = [self._filter(**bounds) | {"topics": [topic]} for topic in TOPICS]
+        answers = await self._each([("eth_getLogs", [wanted]) for wanted in filters])
+        try:
+            return [log for answer in answers for log in forms.logs(answer)]
+        except RangeTooLarge as error:
+            raise TransientError(f"{self.name}: one block is too large for it: {error}") from error
 
     async def _times(self, hashes: Sequence[str]) -> dict[int, int]:
         calls: list[Call] = [("eth_getBlockByHash", [block, False]) for block in hashes]

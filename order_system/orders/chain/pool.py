@@ -5,6 +5,7 @@ Each is asked who it is before it is believed, and again after it was away: a pr
 chain, or a development node that was started anew, must not write into the same tables.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -30,6 +31,9 @@ log = structlog.get_logger(__name__)
 
 FOREIGN_RETRY_S = 5.0
 DISTRUST_S = 30.0
+ROUNDS = 4
+"""Times that every provider is asked before the question fails."""
+LONGEST_WAIT_S = 2.0
 
 
 class Seat:
@@ -94,6 +98,9 @@ class NodePool:
             NoContract: If it has no contract at the address.
             TransientError: If none answers.
         """
+        for seat in self.seats:
+            if seat.is_foreign:
+                seat.is_foreign, seat.ready_at_s = False, 0.0
         found = await self._ask(ChainClient.identity, is_checked=False)
         if found is None:
             raise NoContract("there is no contract at TRADING_ADDRESS on this chain yet")
@@ -112,6 +119,24 @@ class NodePool:
         return await self._ask(work, is_checked=True)
 
     async def _ask(self, work: Callable[[ChainClient], Awaitable[T]], *, is_checked: bool) -> T:
+        """Ask round by round, as long as a provider will be ready again soon.
+
+        A step of the scanner takes several questions: giving up at the first failure would throw
+        away the answers that have come already.
+        """
+        for rounds_left in reversed(range(ROUNDS)):
+            try:
+                return await self._ask_all(work, is_checked=is_checked)
+            except Suspicious:
+                raise
+            except TransientError as error:
+                wait_s = error.retry_after_s or 0.0
+                if not rounds_left or wait_s > LONGEST_WAIT_S:
+                    raise
+                await asyncio.sleep(wait_s)
+        raise AssertionError
+
+    async def _ask_all(self, work: Callable[[ChainClient], Awaitable[T]], *, is_checked: bool) -> T:
         worst: LinkoraError | None = None
         now_s = self._monotonic_s()
         for seat in [s for s in self.seats if s.ready_at_s <= now_s]:
@@ -131,8 +156,7 @@ class NodePool:
                 seat.backoff.reset()
                 seat.gate.speed_up()
                 return result
-        self._raise(worst)
-        raise AssertionError
+        raise self._failure(worst)
 
     async def _is_ours(self, seat: Seat) -> bool:
         if seat.is_verified or self._expected is None:
@@ -155,11 +179,11 @@ class NodePool:
         seat.ready_at_s = self._monotonic_s() + seat.backoff.next_delay_s(after_s)
         log.warning("provider_failed", provider=seat.client.name, error=str(error)[:300])
 
-    def _raise(self, worst: LinkoraError | None) -> None:
+    def _failure(self, worst: LinkoraError | None) -> LinkoraError:
         if isinstance(worst, StateUnavailable | Suspicious):
-            raise worst
+            return worst
         if all(seat.is_foreign for seat in self.seats):
-            raise ForeignChain("; ".join(f"{s.client.name}: {s.last_error}" for s in self.seats))
+            return ForeignChain("; ".join(f"{s.client.name}: {s.last_error}" for s in self.seats))
         wait_s = max(0.0, min(s.ready_at_s for s in self.seats) - self._monotonic_s())
         reason = str(worst) if worst else "; ".join(s.last_error for s in self.seats)
-        raise TransientError(reason, wait_s) from worst
+        return TransientError(reason, wait_s)

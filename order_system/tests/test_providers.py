@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""Providers that fail, lie, lag and lose logs: the tables end as if they hadn't."""
+
+import asyncio
+import random
+
+import pytest
+from chainkit.history import act
+from chainkit.proxy import FAULTS, flaky
+from chainkit.rig import FAST, dump, fresh_scan, open_rig
+
+from linkora.database import open_pool
+from linkora.errors import TransientError
+from localchain.testing import anvil_chain
+
+SEED = 4711
+
+
+@pytest.fixture
+async def pool(database):
+    async with open_pool(database, name="providers", server_settings=FAST) as opened:
+        yield opened
+
+
+async def patiently(rig, seconds=30.0):
+    """Settle as the service does: what fails for a passing reason is tried again."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                await rig.settle()
+            except TransientError:
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + 4))
+async def test_a_flaky_provider_ends_in_the_same_tables_as_an_honest_one(chain, pool, seed):
+    rng = random.Random(seed)
+    async with flaky(chain.rpc_url, rng, rate=0.25, max_range=7) as proxy:
+        sizes = {"window_blocks": 5, "lower_head_polls": 50, "range_blocks": 20}
+        async with open_rig(proxy.url, chain.address, pool, **sizes) as rig:
+            for _ in range(8):
+                for _ in range(3):
+                    await act(chain, rng)
+                await patiently(rig)
+            proxy.rate = 0.0
+            await patiently(rig)
+        found = await dump(pool)
+    expected = await fresh_scan(chain.rpc_url, chain.address, pool, window_blocks=5)
+    assert found == expected, f"{seed=} {proxy.seen}"
+    assert len(proxy.seen) > len(FAULTS) // 2
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_no_single_fault_gets_into_the_tables(chain, pool, fault):
+    for _ in range(4):
+        await chain.create()
+    await chain.execute(2)
+    await chain.mine(3)
+    async with flaky(chain.rpc_url, random.Random(1), rate=0.3, faults=(fault,)) as proxy:
+        async with open_rig(
+            proxy.url, chain.address, pool, window_blocks=3, lower_head_polls=50
+        ) as rig:
+            await patiently(rig)
+            await chain.create()
+            await patiently(rig)
+            proxy.rate = 0.0
+            await patiently(rig)
+        assert proxy.seen
+        found = await dump(pool)
+    assert found == await fresh_scan(chain.rpc_url, chain.address, pool, window_blocks=3)
+
+
+async def test_a_provider_that_always_loses_a_log_is_noticed_and_the_other_one_asked(chain, pool):
+    for _ in range(6):
+        await chain.create()
+    await chain.execute(1)
+    await chain.mine(10)
+    lossy = flaky(chain.rpc_url, random.Random(2), rate=1.0, faults=("clip",))
+    async with lossy as proxy:
+        urls = [proxy.url, chain.rpc_url]
+        async with open_rig(urls, chain.address, pool, window_blocks=3) as rig:
+            await patiently(rig)
+            assert rig.scanner.progress.retries > 0
+            assert "incomplete" in str(rig.reader.troubles())
+        found = await dump(pool)
+    assert found == await fresh_scan(chain.rpc_url, chain.address, pool, window_blocks=3)
+
+
+async def test_alone_it_is_refused_for_as_long_as_orders_are_missing(chain, pool):
+    for _ in range(6):
+        await chain.create()
+    await chain.mine(10)
+    lossy = flaky(chain.rpc_url, random.Random(2), rate=1.0, faults=("clip",))
+    async with lossy as proxy, open_rig(proxy.url, chain.address, pool, window_blocks=3) as rig:
+        with pytest.raises(TransientError, match="no provider gives all logs"):
+            await rig.settle()
+        assert (await dump(pool))["orders"] == []
+        proxy.rate = 0.0
+        await patiently(rig)
+    assert len((await dump(pool))["orders"]) == 6
+
+
+async def test_a_lost_execution_is_found_by_the_audit_and_read_again(chain, pool):
+    first = await chain.create()
+    await chain.mine(5)
+    async with open_rig(chain.rpc_url, chain.address, pool, audit_interval_s=0.01) as rig:
+        await rig.settle()
+        await chain.execute(first)
+        # the whole range is final and the logs of a settled order are all that is missing
+        async with flaky(chain.rpc_url, random.Random(3), 1.0, faults=("lose_logs",)) as proxy:
+            await chain.mine(8)
+            async with open_rig(
+                proxy.url, chain.address, pool, window_blocks=1, audit_interval_s=3600
+            ) as lossy:
+                lossy.scanner._audit._next_s = float("inf")
+                await patiently(lossy)
+        assert (await dump(pool))["orders"][0]["status"] == "PENDING"
+        await asyncio.sleep(0.02)
+        await rig.settle()
+    assert (await dump(pool))["orders"][0]["status"] == "EXECUTED"
+
+
+async def test_the_second_provider_takes_over_while_the_first_is_away(chain, pool):
+    await chain.create()
+    urls = ["http://127.0.0.1:9/", chain.rpc_url]
+    async with open_rig(urls, chain.address, pool) as rig:
+        await rig.settle()
+        assert "127.0.0.1:9" in rig.reader.troubles()
+    assert len((await dump(pool))["orders"]) == 1
+
+
+async def test_a_provider_of_another_chain_writes_nothing(chain, pool):
+    await chain.create()
+    async with open_rig(chain.rpc_url, chain.address, pool) as rig:
+        await rig.settle()
+    before = await dump(pool)
+    async with anvil_chain(arguments=["--chain-id", "1337"]) as other:
+        await other.create()
+        await other.create()
+        async with open_rig([other.rpc_url], chain.address, pool) as rig:
+            await rig.settle()
+            assert rig.scanner.progress.status == "ERROR"
+            assert "foreign chain" in rig.scanner.progress.detail
+        assert await dump(pool) == before
+        async with open_rig([other.rpc_url, chain.rpc_url], chain.address, pool) as rig:
+            await chain.create()
+            await rig.settle()
+    assert len((await dump(pool))["orders"]) == 2
+
+
+async def test_a_restarted_local_chain_holds_or_starts_over_as_configured(pool):
+    async with anvil_chain() as chain:
+        await chain.create()
+        await chain.create()
+        async with open_rig(chain.rpc_url, chain.address, pool) as rig:
+            await rig.settle()
+    async with anvil_chain(arguments=["--timestamp", "1700000000"]) as chain:
+        await chain.create()
+        async with open_rig(chain.rpc_url, chain.address, pool) as rig:
+            await rig.settle()
+            assert rig.scanner.progress.status == "ERROR"
+            assert len((await dump(pool))["orders"]) == 2
+        again = {"resets_restarted_chain": True}
+        async with open_rig(chain.rpc_url, chain.address, pool, **again) as rig:
+            await rig.settle()
+            assert rig.scanner.progress.status == "ACTIVE"
+    assert len((await dump(pool))["orders"]) == 1
