@@ -27,14 +27,25 @@ mypy
 echo "== import-linter"
 lint-imports --no-logo
 
-# The Compose smoke test needs a daemon and the base images: say so loudly where it cannot run.
-selection=()
-if reason=$(python -P tests/compose/can_run.py); then
-  echo "== pytest, with the Compose smoke test"
-else
-  echo "== pytest"
-  echo "** COMPOSE SMOKE TEST NOT RUN: $reason **"
-  selection=(-m "not compose")
+# What cannot run here is left out, and said loudly.
+left_out=()
+# The tests of the web page need Chromium: root on Debian installs it.
+has_browser() { python -P -c 'from testkit.browser import chromium; chromium()' 2>/dev/null; }
+if ! has_browser && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "installing Chromium (once)"
+  (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+    chromium fonts-dejavu-core) >.venv/chromium-install.log 2>&1 || tail -5 .venv/chromium-install.log
 fi
-python -P -m pytest ${selection[@]+"${selection[@]}"} "$@"
-[ ${#selection[@]} -eq 0 ] || echo "** COMPOSE SMOKE TEST NOT RUN: $reason **"
+has_browser || left_out+=("browser: Chromium is not installed")
+reason=$(python -P tests/compose/can_run.py) || left_out+=("compose: $reason")
+selection=""
+for each in ${left_out[@]+"${left_out[@]}"}; do
+  selection="${selection:+$selection and }not ${each%%:*}"
+done
+say_left_out() {
+  for each in ${left_out[@]+"${left_out[@]}"}; do echo "** TESTS NOT RUN: $each **"; done
+}
+echo "== pytest"
+say_left_out
+python -P -m pytest ${selection:+-m "$selection"} "$@"
+say_left_out

@@ -5,7 +5,7 @@ import { byId, setText } from "./dom.js";
 import { staleText } from "./health.js";
 
 const LOOK_MS = 1_000;
-const BOOK_OLD_MS = 15_000;
+const BOOK_OLD_MS = 10_000;
 // A minute without any trade still brings its candle's close.
 const CANDLES_OLD_MS = 75_000;
 
