@@ -48,15 +48,16 @@ class BookListener(Protocol):
     def on_lost(self, symbols: Sequence[str]) -> None: ...  # noqa: D102
 
 
-def stream_names(symbol: str, book_levels: int) -> list[str]:
+def stream_names(symbol: str, book_levels: int, book_interval_s: float) -> list[str]:
     """Return the streams that one symbol needs: klines, trades and its book.
 
     Up to 20 levels come as partial depth, which cannot lose its place; more levels need the
-    differences on top of a snapshot.
+    differences on top of a snapshot. Both come every second, or ten times a second where books
+    are told more often than every second.
     """
     name = symbol.lower()
     partial = next((levels for levels in PARTIAL_LEVELS if book_levels <= levels), None)
-    depth = f"{name}@depth{partial or ''}@100ms"
+    depth = f"{name}@depth{partial or ''}{'@100ms' if book_interval_s < 1 else ''}"
     return [f"{name}@kline_1m", f"{name}@trade", depth]
 
 

@@ -203,7 +203,9 @@ def _connections(
         return []
     parts = split(
         symbols,
-        lambda symbol: stream_names(symbol, settings.orderbook_levels),
+        lambda symbol: stream_names(
+            symbol, settings.orderbook_levels, settings.orderbook_update_interval
+        ),
         settings.streams_per_connection,
     )
     return [

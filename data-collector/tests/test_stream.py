@@ -10,7 +10,7 @@ from collector.binance.stream import StreamConnection, split
 from collector.feed import stream_names
 from simulator.testing import RunningExchange, running_exchange
 
-NAMES = stream_names("BTCUSDT", 20)
+NAMES = stream_names("BTCUSDT", 20, 0.5)
 
 
 class Recorder:
@@ -123,6 +123,6 @@ async def test_an_exchange_that_is_away_is_waited_for():
 
 
 def test_a_symbols_streams_share_a_connection_and_none_has_too_many():
-    parts = split(["A", "B", "C"], lambda symbol: stream_names(symbol, 20), 7)
+    parts = split(["A", "B", "C"], lambda symbol: stream_names(symbol, 20, 1), 7)
     assert [symbols for symbols, _ in parts] == [["A", "B"], ["C"]]
-    assert parts[1][1] == ["c@kline_1m", "c@trade", "c@depth20@100ms"]
+    assert parts[1][1] == ["c@kline_1m", "c@trade", "c@depth20"]
