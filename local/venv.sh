@@ -30,7 +30,10 @@ install() {
   fi
   sum=$(cd "$root" && cat constraints.txt common/pyproject.toml ./*/requirements.txt \
     demo/*/requirements.txt requirements-dev.txt requirements-nodeps.txt | cksum)
-  [ "$(cat "$stamp" 2>/dev/null)" != "$sum" ] || return 0
+  # What the tests need holds all that a run needs.
+  for stamp in "$root/.venv/.installed-tests" "$stamp"; do
+    [ "$(cat "$stamp" 2>/dev/null)" != "$sum" ] || return 0
+  done
   echo "installing the libraries (once)"
   (cd "$root" && .venv/bin/python -m pip install -qq --disable-pip-version-check \
     -c constraints.txt "${@/#/-r}")

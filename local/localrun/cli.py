@@ -42,12 +42,17 @@ def main(arguments: Sequence[str]) -> int:
     }
     try:
         options = settings.load(arguments)
-        layout = Layout(options.folder)
+    except StartError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    layout = Layout(options.folder)
+    try:
         return commands[options.command](options, layout)
     except StartError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILED
     except KeyboardInterrupt:
+        say("stopped before it was up" if options.command == "start" else "")
         return EXIT_FAILED
 
 
