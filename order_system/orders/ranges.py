@@ -35,7 +35,7 @@ class RangeSizer:
 
     def refused(self, blocks: int, suggested: int | None) -> int:
         """Learn from a range that was too large, and return how many blocks to ask for instead."""
-        self._cap = max(1, min(suggested or blocks // 2, blocks - 1))
+        self._cap = max(1, min(suggested or blocks // 2, blocks - 1, self._most))
         self._blocks = self._cap
         self._successes = 0
         return self._cap

@@ -9,7 +9,7 @@ import time
 
 import aiohttp
 import pytest
-from chainkit.services import environment, get, running
+from chainkit.services import SERVICE, environment, get, running
 
 from localchain.node import free_port
 
@@ -137,3 +137,26 @@ async def test_the_api_describes_itself(path, database, redis_settings):
             assert response.status == 200
     assert {"/docs": "GET /orders/{order_id}", "/openapi.json": "OrderView"}.get(path, "") in text
     assert "//" not in text or path != "/docs", "the page asks for something elsewhere"
+
+
+async def test_the_checks_of_test_api_sh_pass_on_a_running_system_and_fail_on_none(
+    chain, database, redis_settings
+):
+    await chain.create()
+    async with system(chain, database, redis_settings) as (url, _, _):
+        await until(f"{url}/orders/all", lambda body: body["total"] == 1)
+        code, output = await check_api(url)
+        assert code == 0, output
+        assert "events of order 1" in output
+    code, output = await check_api(f"http://127.0.0.1:{free_port()}")
+    assert code == 1
+    assert "ok " not in output
+
+
+async def check_api(url):
+    process = await asyncio.create_subprocess_exec(
+        str(SERVICE / "test_api.sh"), url,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode, output.decode()
