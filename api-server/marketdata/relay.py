@@ -301,6 +301,7 @@ class Relay:
         try:
             newest = await self._store.newest_minutes()
             if is_all:
+                self._board.symbols = sorted({*self._board.symbols, *newest})
                 await self._read_books()
             for symbol in newest if is_all else wanted & newest.keys():
                 await self._read_symbol(symbol, newest[symbol])

@@ -62,7 +62,7 @@ async def run_workers(
 async def _start(listener: socket.socket, folder: Path, number: int) -> Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-P", str(Path(__file__).parents[1] / "main.py")),
+        str(Path(__file__).parents[1] / "main.py"),
         env=worker_environment(listener.fileno(), folder, number),
         pass_fds=[listener.fileno()],
     )
