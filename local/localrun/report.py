@@ -17,9 +17,10 @@ def describe_places(situation: Situation, folder: Path) -> str:
     collector = f"http://127.0.0.1:{ports['COLLECTOR_PORT']}"
     events = f"http://127.0.0.1:{ports['EVENTS_PORT']}"
     rows = [
+        ("web page", f"http://{api}/", "candles, order books, trades and orders in a browser"),
         ("market data API", f"http://{api}", f"curl 'http://{api}/candles?{symbol}&limit=3'"),
         ("live candles", f"ws://{api}/ws", f".venv/bin/websockets '{socket}'"),
-        ("order API", orders, f"curl {orders}/health"),
+        ("order API", orders, f"curl '{orders}/orders/pending?limit=3'"),
         ("data collector", collector, f"curl {collector}/health"),
         ("event processor", events, f"curl {events}/health"),
         _exchange_row(situation),
