@@ -87,7 +87,7 @@ class LiveCandles:
         self._around.metrics.stream_lag.labels(candle.symbol).set(
             (self._around.clock.now_ms() - event_ms) / 1000
         )
-        self._take(state, candle, last_trade_id)
+        self._take(state, candle, last_trade_id, self._waiting)
 
     def on_trade(self, trade: Trade) -> None:
         """Add one trade to its symbol's running minute."""
@@ -122,19 +122,27 @@ class LiveCandles:
             if candle.is_closed and state.frontier.is_known(candle.open_time_ms):
                 self._compare(state, candle, asked_ms)
             elif candle.is_closed or with_running:
-                self._take(state, candle, None)
+                # What REST says corrects what is stored, even if it is the first that this
+                # process hears of the minute: an earlier one may have stored it before.
+                self._take(state, candle, None, self._corrections)
 
     def account_for(self, symbol: str, opens_ms: Iterable[int]) -> None:
         """Stop waiting for minutes that have gone into the ledger of gaps."""
         for open_ms in opens_ms:
             self._states[symbol].frontier.close(open_ms)
 
-    def _take(self, state: _SymbolState, candle: Candle, last_trade_id: int | None) -> None:
+    def _take(
+        self,
+        state: _SymbolState,
+        candle: Candle,
+        last_trade_id: int | None,
+        waiting: dict[tuple[str, int], Candle],
+    ) -> None:
         state.running.apply_kline(candle, last_trade_id)
         if candle.is_closed and not state.frontier.is_known(candle.open_time_ms):
             state.frontier.close(candle.open_time_ms)
             state.remember(candle)
-            self._waiting[candle.symbol, candle.open_time_ms] = candle
+            waiting[candle.symbol, candle.open_time_ms] = candle
             self._bound_waiting()
             self._something_closed.set()
 
@@ -151,9 +159,11 @@ class LiveCandles:
         self._something_closed.set()
 
     def _bound_waiting(self) -> None:
-        if len(self._waiting) > MAX_WAITING_CLOSES:
-            log.warning("waiting_closes_dropped", count=len(self._waiting))
+        count = len(self._waiting) + len(self._corrections)
+        if count > MAX_WAITING_CLOSES:
+            log.warning("waiting_closes_dropped", count=count)
             self._waiting.clear()
+            self._corrections.clear()
             self.history_is_incomplete.set()
 
     # What is asked.

@@ -178,7 +178,7 @@ async def test_after_every_trouble_the_stored_minutes_are_the_exchanges(tmp_path
         scene.exchange.control(**CALM)
         async with open_pool(scene.postgres.settings(), name="soak") as pool:
             left = await settled(pool, scene.exchange, start_ms)
-            assert left == {}, f"seed {SEED}: {scene.collector.tail()}"
+            assert left == {}, f"seed {SEED}, differing: {left}\n{scene.collector.tail()}"
             rows, revised, minutes, latest = await pool.fetchrow(
                 "SELECT count(*), count(*) FILTER (WHERE revision > 0),"
                 " count(DISTINCT open_time), max(open_time) FROM candles WHERE is_closed"

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from collector.binance.wire import KlineRow
+from collector.candle_store import CandleStore
+from collector.clock import ExchangeClock
+from collector.live import LiveCandles
+from collector.metrics import CollectorMetrics
+from collector.settings import Settings
+from collector.surroundings import Surroundings
+from linkora.health import Health
+from linkora.market import Candle
+from linkora.metrics import new_registry
+from testkit.services import until
+
+NOW = 1_700_000_000_000 // 60_000 * 60_000 + 20_000
+MINUTE = 60_000
+
+
+class Told:
+    """Remembers what would have been published."""
+
+    def __init__(self) -> None:
+        self.told: list[Candle] = []
+
+    async def candles(self, candles: Iterable[Candle]) -> None:
+        self.told += candles
+
+
+@asynccontextmanager
+async def live_candles(pool) -> AsyncIterator[tuple[LiveCandles, CandleStore, Told]]:
+    clock = ExchangeClock()
+    clock.set(NOW)
+    around = Surroundings(clock, Settings(), Health(), CollectorMetrics(new_registry()))
+    store, told = CandleStore(pool), Told()
+    live = LiveCandles(["X"], store=store, news=told, around=around)
+    storing = asyncio.create_task(live.store_closes())
+    try:
+        yield live, store, told
+    finally:
+        storing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await storing
+
+
+def row(open_ms: int, volume: str, trades: int = 3) -> KlineRow:
+    return KlineRow(
+        open_ms, "1", "2", "1", "2", volume, open_ms + 59_999, "15", trades, "0", "0"
+    )  # fmt: skip
+
+
+def candle(open_ms: int, volume: str) -> Candle:
+    return Candle(
+        symbol="X", open_time_ms=open_ms, close_time_ms=open_ms + 59_999, open=Decimal(1),
+        high=Decimal(2), low=Decimal(1), close=Decimal(2), volume=Decimal(volume),
+        quote_volume=Decimal(15), trades=3, taker_buy_volume=Decimal(0),
+        taker_buy_quote_volume=Decimal(0), is_closed=True,
+    )  # fmt: skip
+
+
+async def test_a_correction_made_while_nobody_listened_is_stored_after_a_restart(pool):
+    async with live_candles(pool) as (live, store, told):
+        await store.store_states([candle(live.from_ms, "10")])
+        live.on_rows("X", [row(live.from_ms, "11")], asked_ms=NOW, with_running=False)
+        await until(lambda: bool(told.told))
+    assert [(c.volume, c.revision) for c in told.told] == [(Decimal(11), 1)]
+
+
+async def test_a_close_that_is_heard_twice_is_told_once(pool):
+    async with live_candles(pool) as (live, _, told):
+        for _ in range(2):
+            live.on_kline(candle(live.from_ms, "10"), 3, NOW)
+            await asyncio.sleep(0.2)
+        live.on_rows("X", [row(live.from_ms, "10")], asked_ms=NOW, with_running=False)
+        await asyncio.sleep(0.2)
+    assert [c.revision for c in told.told] == [0]
+
+
+@pytest.mark.parametrize(("age_ms", "is_taken"), [(30_000, False), (90_000, True)])
+async def test_fewer_trades_by_rest_count_only_once_rest_must_have_caught_up(
+    age_ms, is_taken, pool
+):
+    async with live_candles(pool) as (live, _, told):
+        live.on_kline(candle(live.from_ms, "10"), 3, NOW)
+        await until(lambda: len(told.told) == 1)
+        asked_ms = live.from_ms + MINUTE + age_ms
+        lagging = row(live.from_ms, "9", trades=2)
+        live.on_rows("X", [lagging], asked_ms=asked_ms, with_running=False)
+        await asyncio.sleep(0.3)
+    assert (len(told.told) == 2) is is_taken
+
+
+async def test_the_state_before_a_close_in_the_answer_is_not_final(pool):
+    async with live_candles(pool) as (live, _, told):
+        running = row(live.from_ms, "9")
+        asked_ms = running.close_time_ms  # the answer may have been made just before the end
+        live.on_rows("X", [running], asked_ms=asked_ms, with_running=False)
+        await asyncio.sleep(0.2)
+        assert told.told == []
+        live.on_rows("X", [running], asked_ms=asked_ms + 1, with_running=False)
+        await until(lambda: bool(told.told))
+    assert msgspec.structs.asdict(told.told[0])["is_closed"] is True
