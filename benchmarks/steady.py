@@ -35,7 +35,7 @@ from testkit.redis_server import private_redis  # noqa: E402
 
 LATENESS = """
 SELECT count(*), max(extract(epoch FROM updated_at - close_time)) FROM candles
-WHERE is_closed AND updated_at > now() - $1 * interval '1 second'
+WHERE is_closed AND close_time > now() - $1 * interval '1 second'
 """
 
 
