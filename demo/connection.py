@@ -96,7 +96,7 @@ async def listen(
     was_there = False
     while True:
         try:
-            async with websockets.connect(url, proxy=None) as socket:
+            async with websockets.connect(url, proxy=None, close_timeout=1) as socket:
                 was_there = True
                 if subscribe:
                     await socket.send(json.dumps({"type": "subscribe", "channels": subscribe}))
