@@ -11,9 +11,9 @@ from typing import Any
 
 import aiohttp
 import structlog
+
 from linkora.logs import configure_logs
 from linkora.settings import load
-
 from localchain.node import NodeError, anvil_arguments, run_anvil
 from localchain.rpc import Rpc, RpcError
 from localchain.settings import Settings

@@ -3,9 +3,10 @@
 
 from pathlib import Path
 
-from linkora.settings import LogLevel, Port, Seconds
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from linkora.settings import LogLevel, Port, Seconds
 
 
 class Settings(BaseSettings):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+
 from localchain.artifacts import load_artifact
 from localchain.node import NodeError, free_port, run_anvil
 from localchain.rpc import Rpc, RpcError
