@@ -24,6 +24,7 @@ class FrameProtocol(WebSocketsSansIOProtocol):
     """One connection. ``write`` and ``close`` may be called between accept and disconnect."""
 
     on_writable: Callable[[], None] | None = None
+    can_write = True
 
     def handle_connect(self, event: Request) -> None:
         """Put this object into the scope before the application runs."""
@@ -37,8 +38,14 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self.last_inbound_s = self.loop.time()
         super().data_received(data)
 
+    def pause_writing(self) -> None:
+        """Note that the client is behind: the transport holds 64 KiB for it."""
+        self.can_write = False
+        super().pause_writing()
+
     def resume_writing(self) -> None:
         """Tell the socket that the client has caught up."""
+        self.can_write = True
         super().resume_writing()
         if self.on_writable is not None and not self.disconnected:
             self.on_writable()
@@ -48,17 +55,10 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         """True once the connection is closing or closed."""
         return self.close_sent or self.disconnected or self.transport.is_closing()
 
-    def write(self, frame: Frame) -> bool:
-        """Send ``frame``, or return False if the client has not taken enough of the last ones.
-
-        The transport's high-water mark (64 KiB) is what "enough" means. On a connection that is
-        closing the frame is dropped.
-        """
-        if not self.writable.is_set():
-            return False
+    def write(self, frames: list[Frame], joined: bytes) -> None:
+        """Send ``frames``, whose wire forms together are ``joined``; nothing if it is closing."""
         if not self.is_gone:
-            self.transport.write(frame.wire)
-        return True
+            self.transport.write(joined)
 
     def close(self, code: int, reason: str) -> None:
         """Send a closing frame without waiting; a client that does not answer it is cut off."""

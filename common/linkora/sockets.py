@@ -34,6 +34,8 @@ CLOSE_TOO_MANY = 4429
 _REASON_BYTES = 123  # RFC 6455, section 5.5.1: a control frame carries at most 125 bytes
 _CONTROL_KEY = "control"
 _DRAIN_POLL_S = 0.05
+FLUSH_WINDOW_S = 0.01
+MAX_BATCH = 64
 _encoder = msgspec.json.Encoder()
 
 
@@ -47,26 +49,28 @@ class Outlet(Protocol):
 
     on_writable: Callable[[], None] | None
     last_inbound_s: float
+    can_write: bool
 
     @property
     def is_gone(self) -> bool:
         """True once nothing that is written arrives any more."""
 
-    def write(self, frame: Frame) -> bool:
-        """Send ``frame``, or return False if the client is behind."""
+    def write(self, frames: list[Frame], joined: bytes) -> None:
+        """Send ``frames``, whose wire forms together are ``joined``."""
 
     def close(self, code: int, reason: str) -> None:
         """Close without waiting."""
 
 
 class AsgiOutlet:
-    """The way through ASGI, for servers without ``FrameProtocol``: one frame under way."""
+    """The way through ASGI, for servers without ``FrameProtocol``: one batch under way."""
 
     def __init__(self, websocket: WebSocket, group: asyncio.TaskGroup) -> None:
         self.on_writable: Callable[[], None] | None = None
         self.last_inbound_s = asyncio.get_running_loop().time()
         self._websocket = websocket
         self._group = group
+        self.can_write = True
         self._sending: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -75,14 +79,11 @@ class AsgiOutlet:
         """True after a close or a failed send."""
         return self._is_closed
 
-    def write(self, frame: Frame) -> bool:
-        """Start sending ``frame`` unless the last one is still under way."""
-        if self._is_closed:
-            return True
-        if self._sending is not None:
-            return False
-        self._sending = self._group.create_task(self._send(frame))
-        return True
+    def write(self, frames: list[Frame], joined: bytes) -> None:
+        """Start sending ``frames``; until they are out, ``can_write`` is false."""
+        if not self._is_closed:
+            self.can_write = False
+            self._sending = self._group.create_task(self._send(frames))
 
     def close(self, code: int, reason: str) -> None:
         """Close once the frame under way is out; give that no more than a moment."""
@@ -90,14 +91,15 @@ class AsgiOutlet:
             self._is_closed = True
             self._group.create_task(self._close(code, reason, self._sending))
 
-    async def _send(self, frame: Frame) -> None:
+    async def _send(self, frames: list[Frame]) -> None:
         try:
-            if frame is not PING:  # ASGI has no way to say it
-                await self._websocket.send_text(frame.payload.decode())
+            for frame in frames:
+                if frame is not PING:  # ASGI has no way to say it
+                    await self._websocket.send_text(frame.payload.decode())
         except (WebSocketDisconnect, RuntimeError, OSError):
             self._is_closed = True
             return
-        self._sending = None
+        self.can_write = True
         if self.on_writable is not None and not self._is_closed:
             self.on_writable()
 
@@ -107,6 +109,60 @@ class AsgiOutlet:
             sending.cancel()
         with suppress(WebSocketDisconnect, RuntimeError, OSError):
             await self._websocket.close(code, reason)
+
+
+class Flusher:
+    """Writes what was offered to many connections: one system call each, not one a message.
+
+    The first offer after a pause is written as soon as the loop is through with what it does;
+    under load everything that comes within ``FLUSH_WINDOW_S`` goes out together.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Connection] = []
+        self._is_scheduled = False
+        self._flushed_s = 0.0
+
+    def add(self, connection: "Connection") -> None:
+        """Write what ``connection`` has to send, soon."""
+        self._waiting.append(connection)
+        if not self._is_scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        self._is_scheduled = True
+        loop = asyncio.get_running_loop()
+        wait_s = self._flushed_s + FLUSH_WINDOW_S - time.monotonic()
+        if wait_s <= 0:
+            loop.call_soon(self._flush)
+        else:
+            loop.call_later(wait_s, self._flush)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        frames: list[Frame] = []
+        joined = b""
+        for connection in waiting:
+            own = connection.take_outgoing()
+            if not own:
+                continue
+            if own != frames:  # mostly the same for all followers of a topic
+                frames = own
+                joined = join(own)
+            connection.outlet.write(own, joined)
+        # uvloop makes its system calls when the callbacks of this turn are through.
+        asyncio.get_running_loop().call_soon(self._finish)
+
+    def _finish(self) -> None:
+        self._flushed_s = time.monotonic()
+        self._is_scheduled = False
+        if self._waiting:
+            self._schedule()
+
+
+def join(frames: list[Frame]) -> bytes:
+    """Return the wire forms of ``frames`` in one piece."""
+    return frames[0].wire if len(frames) == 1 else b"".join([frame.wire for frame in frames])
 
 
 class Connection:
@@ -119,21 +175,30 @@ class Connection:
     """
 
     def __init__(
-        self, address: str, outlet: Outlet, mailbox: Mailbox, *, is_pinged: bool = False
+        self,
+        address: str,
+        outlet: Outlet,
+        mailbox: Mailbox,
+        flusher: Flusher,
+        *,
+        is_pinged: bool = False,
     ) -> None:
         self.address = address
         self.is_pinged = is_pinged
         self.topics: dict[Hashable, Any] = {}
         self.close_code: int | None = None
-        self._outlet = outlet
+        self.outlet = outlet
         self._mailbox = mailbox
-        self._holds = 0
+        self._flusher = flusher
+        self._outgoing: list[Frame] = []
+        self._is_held = False
+        self._is_waiting = False
         outlet.on_writable = self._drain
 
     @property
     def last_inbound_s(self) -> float:
         """When the client last sent anything, on the event loop's clock."""
-        return self._outlet.last_inbound_s
+        return self.outlet.last_inbound_s
 
     @property
     def conflated(self) -> int:
@@ -142,14 +207,30 @@ class Connection:
 
     def heard(self, now_s: float) -> None:
         """Note a sign of life that reached us as a message."""
-        self._outlet.last_inbound_s = max(self._outlet.last_inbound_s, now_s)
+        self.outlet.last_inbound_s = max(self.outlet.last_inbound_s, now_s)
 
     def offer(self, frame: Frame, key: Hashable | None) -> None:
-        """Send ``frame`` now, or keep it until the client has caught up (see ``Mailbox.put``)."""
-        if not self._mailbox and not self._holds and self._outlet.write(frame):
+        """Send ``frame`` soon, or keep it until the client has caught up (see ``Mailbox.put``)."""
+        if not self._is_waiting and self.outlet.can_write:
+            if not self._outgoing:
+                self._flusher.add(self)
+            self._outgoing.append(frame)
+            if len(self._outgoing) >= MAX_BATCH:
+                self._write_outgoing()
             return
+        self._is_waiting = True
         if not self._mailbox.put(frame, key):
             self.close(CLOSE_TOO_SLOW, "too slow: more messages wait than we keep")
+
+    def take_outgoing(self) -> list[Frame]:
+        """Return what is to be written now."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    def _write_outgoing(self) -> None:
+        outgoing = self.take_outgoing()
+        if outgoing:
+            self.outlet.write(outgoing, join(outgoing))
 
     def say(self, message: Any) -> None:
         """Send an answer that is meant for this client alone."""
@@ -157,11 +238,11 @@ class Connection:
 
     def hold(self) -> None:
         """Keep everything that is offered until ``release``, so that older news goes first."""
-        self._holds += 1
+        self._is_held = self._is_waiting = True
 
     def release(self, first: list[Frame]) -> None:
         """Send ``first``, then what was kept since ``hold``, then go on as usual."""
-        self._holds -= 1
+        self._is_held = self._is_waiting = False
         kept = self._mailbox.take_all()
         for frame in first:
             self.offer(frame, None)
@@ -170,24 +251,23 @@ class Connection:
 
     async def drained(self) -> None:
         """Wait until the client has taken everything that waited for it, or is gone."""
-        while self._mailbox and self.close_code is None and not self._outlet.is_gone:  # noqa: ASYNC110
+        while self._mailbox and self.close_code is None and not self.outlet.is_gone:  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_POLL_S)
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection without waiting for the client."""
         if self.close_code is None:
             self.close_code = code
-            self._outlet.close(code, short_reason(reason))
+            self._write_outgoing()
+            self.outlet.close(code, short_reason(reason))
 
     def _drain(self) -> None:
-        if self._holds or not self._mailbox:
+        if self._is_held or not self._is_waiting:
             return
-        kept = self._mailbox.take_all()
-        for index, (_, frame) in enumerate(kept):
-            if not self._outlet.write(frame):
-                for key, rest in kept[index:]:
-                    self._mailbox.put(rest, key)
-                return
+        self._is_waiting = False
+        self._write_outgoing()
+        for key, frame in self._mailbox.take_all():
+            self.offer(frame, key)
 
 
 def short_reason(reason: str) -> str:
@@ -212,6 +292,7 @@ class Sockets:
     ) -> None:
         self.limits = limits
         self._heartbeat = heartbeat
+        self._flusher = Flusher()
         self._open: dict[Connection, None] = {}
         self._by_address: Counter[str] = Counter()
         gauge = Gauge("websocket_connections", "Open WebSockets", registry=registry)
@@ -241,7 +322,7 @@ class Sockets:
             fast = websocket.scope.get("extensions", {}).get(EXTENSION)
             outlet: Outlet = fast or AsgiOutlet(websocket, group)
             mailbox = Mailbox(self.limits.mailbox_limit)
-            connection = Connection(address, outlet, mailbox, is_pinged=is_pinged)
+            connection = Connection(address, outlet, mailbox, self._flusher, is_pinged=is_pinged)
             self._open[connection] = None
             self._by_address[address] += 1
             try:
