@@ -57,6 +57,7 @@ ROLES = {
 IDLE_IN_TRANSACTION = "60s"
 # Callable by every service: it adds figures to service_metrics and can do nothing else.
 _FIGURES = sql.SQL("GRANT EXECUTE ON FUNCTION record_figures(text, text, json) TO {}")
+_FIGURES_CLOSED = "REVOKE ALL ON FUNCTION record_figures(text, text, json) FROM PUBLIC"
 _SCHEMA = sql.SQL("GRANT USAGE ON SCHEMA public TO {}")
 _WORDS = {
     "SELECT": sql.SQL("SELECT"),
@@ -83,6 +84,8 @@ def apply_roles(connection: sqlalchemy.Connection, passwords: Mapping[str, str])
     """
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101 - the engine's own driver
+    if passwords:
+        driver.execute(_FIGURES_CLOSED)  # a restored backup has no rights in it
     for service, password in passwords.items():
         role = ROLES[service]
         _make(driver, role, password)

@@ -1,0 +1,31 @@
+#!/bin/sh
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+# Fills the limits into nginx.conf and starts nginx with it, or lets the running one read it again
+# (`start.sh reload`: connections go on). The container's root file system is read-only: what is
+# written is in /tmp.
+set -eu
+
+for name in EDGE_REQUESTS_PER_S EDGE_BURST EDGE_CONNECTIONS EDGE_HSTS_S; do
+  eval "value=\$$name"
+  case $value in
+    '' | *[!0-9]*) echo "wrong setting $name=$value: allowed are whole numbers" >&2; exit 2 ;;
+  esac
+done
+for file in fullchain.pem privkey.pem; do
+  [ -r "/tls/$file" ] || {
+    echo "/tls/$file cannot be read by user $(id -u): put the certificate into TLS_DIR" \
+      "(for a trial: production/make_certificate.sh)" >&2
+    exit 2
+  }
+done
+sed -e "s/@REQUESTS_PER_S@/$EDGE_REQUESTS_PER_S/" \
+  -e "s/@BURST@/$EDGE_BURST/" \
+  -e "s/@CONNECTIONS@/$EDGE_CONNECTIONS/" \
+  -e "s/@HSTS_S@/$EDGE_HSTS_S/" \
+  /production/nginx.conf > /tmp/nginx.new
+nginx -q -t -c /tmp/nginx.new
+mv /tmp/nginx.new /tmp/nginx.conf
+if [ "${1:-}" = reload ]; then
+  exec nginx -q -c /tmp/nginx.conf -s reload
+fi
+exec nginx -c /tmp/nginx.conf -g 'daemon off;'
