@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import fcntl
+import json
 import platform
 import shutil
 import socket
@@ -162,5 +163,32 @@ def anvil_arguments(block_time_s: float, state: Path | None) -> list[str]:
     arguments = ["--block-time", f"{block_time_s:g}"]
     if state is not None:
         state.parent.mkdir(parents=True, exist_ok=True)
+        keep_first_genesis(state)
         arguments += ["--state", str(state), "--state-interval", "30"]
     return arguments
+
+
+def keep_first_genesis(state: Path) -> None:
+    """Take out of Anvil's state file the blocks 0 that later starts have added.
+
+    Anvil 1.7.1 makes a new block 0 at every start, stores it beside the loaded ones, and shows
+    any of them as block 0 the time after: the chain would seem to be another one.
+
+    Raises:
+        NodeError: If the file cannot be read.
+    """
+    if not state.exists():
+        return
+    try:
+        content = json.loads(state.read_bytes())
+        first = [block for block in content["blocks"] if int(block["header"]["number"], 16) == 0]
+        later = [block for block in content["blocks"] if int(block["header"]["number"], 16) > 0]
+        first.sort(key=lambda block: int(block["header"]["timestamp"], 16))
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{state} is no state of Anvil's ({error}): delete it to start a new chain"
+        raise NodeError(message) from error
+    if len(first) > 1:
+        content["blocks"] = first[:1] + later
+        draft = state.with_suffix(".new")
+        draft.write_text(json.dumps(content))
+        draft.replace(state)

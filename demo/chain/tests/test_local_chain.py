@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from localchain.artifacts import load_artifact
-from localchain.node import NodeError, free_port, run_anvil
+from localchain.node import NodeError, anvil_arguments, free_port, run_anvil
 from localchain.rpc import Rpc, RpcError
 from localchain.testing import Chain, TransactionFailed, anvil_chain
 from localchain.trading import (
@@ -146,3 +146,22 @@ async def wait_for_orders(rpc: Rpc) -> None:
             except (aiohttp.ClientError, RpcError):
                 pass
             await asyncio.sleep(0.1)
+
+
+async def test_a_chain_that_is_kept_has_one_genesis_over_many_restarts(tmp_path):
+    state, seen = tmp_path / "chain.json", set()
+    for _ in range(4):
+        arguments = anvil_arguments(60, state)
+        async with run_anvil(free_port(), arguments=arguments) as url, Rpc(url) as rpc:
+            await rpc.call("anvil_mine", "0x2")
+            seen.add((await rpc.call("eth_getBlockByNumber", "0x0", False))["hash"])
+            height = int(await rpc.call("eth_blockNumber"), 16)
+    assert len(seen) == 1
+    assert height == 8
+
+
+def test_a_broken_state_file_is_named(tmp_path):
+    state = tmp_path / "chain.json"
+    state.write_text("{")
+    with pytest.raises(NodeError, match=r"chain\.json is no state"):
+        anvil_arguments(1, state)
