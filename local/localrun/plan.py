@@ -125,4 +125,6 @@ def plan_environment(
         planned["CHAIN_STATE"] = str(chain_state)
         planned["WEB3_PROVIDER"] = f"http://127.0.0.1:{ports['CHAIN_PORT']}"
         planned["TRADING_ADDRESS"] = given.get("TRADING_ADDRESS") or TRADING_ADDRESS
+        # A chain that was lost is followed anew: its orders meant nothing.
+        planned["ON_CHAIN_RESTART"] = given.get("ON_CHAIN_RESTART") or "reset"
     return planned

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import asyncio
+import json
 import os
 import random
 import signal
@@ -152,6 +153,9 @@ async def test_a_chain_that_is_kept_has_one_genesis_over_many_restarts(tmp_path)
     state, seen = tmp_path / "chain.json", set()
     for _ in range(4):
         arguments = anvil_arguments(60, state)
+        if state.exists():
+            blocks = json.loads(state.read_bytes())["blocks"]
+            assert [block["header"]["number"] for block in blocks].count("0x0") == 1
         async with run_anvil(free_port(), arguments=arguments) as url, Rpc(url) as rpc:
             await rpc.call("anvil_mine", "0x2")
             seen.add((await rpc.call("eth_getBlockByNumber", "0x0", False))["hash"])
