@@ -2,6 +2,7 @@
 """TimescaleDB and Redis in containers, where Docker answers and has (or gets) their images."""
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from testkit.postgres import connect, option_arguments
 
 TIMESCALEDB_IMAGE = os.environ.get("TEST_TIMESCALEDB_IMAGE", "timescale/timescaledb:2.28.3-pg16")
 REDIS_IMAGE = os.environ.get("TEST_REDIS_IMAGE", "redis:8.2.1-alpine")
+DEFAULT_HOST = "unix:///var/run/docker.sock"
 ANSWER_TIMEOUT_S = 3
 PULL_TIMEOUT_S = 60
 START_TIMEOUT_S = 60
@@ -25,6 +27,8 @@ START_TIMEOUT_S = 60
 
 def has_image(image: str, *, pull: bool) -> bool:
     """Tell whether Docker answers and has the image; pulls for a bounded time."""
+    if not _daemon_listens():
+        return False
     try:
         client = docker.from_env(timeout=ANSWER_TIMEOUT_S)
     except DockerException:
@@ -39,6 +43,22 @@ def has_image(image: str, *, pull: bool) -> bool:
         return True
     finally:
         client.close()
+
+
+def _daemon_listens() -> bool:
+    """Tell whether somebody listens on Docker's socket.
+
+    Asked before the client is made, which leaves a socket open behind it where nobody does.
+    """
+    scheme, _, address = os.environ.get("DOCKER_HOST", DEFAULT_HOST).partition("://")
+    if scheme != "unix":
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(address)
+        except OSError:
+            return False
+    return True
 
 
 def _pull(image: str) -> bool:
