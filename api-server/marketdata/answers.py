@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from hashlib import blake2b
 
+OPEN_CACHE = "no-cache"
+VARY = "accept-encoding, accept"
 _ETAG_BYTES = 12
 # Level 1 of deflate makes a third of candles' JSON; higher levels gain little and cost much.
 GZIP_LEVEL = 1
@@ -19,15 +21,23 @@ class Answer:
         body: The bytes.
         etag: A weak entity tag: equal for equal bodies, on every replica.
         version: What the body was made of; see ``Answers.get``.
+        raw_headers: The headers of a 200 answer as ASGI has them, to be copied.
     """
 
-    __slots__ = ("body", "etag", "packed", "version")
+    __slots__ = ("body", "etag", "packed", "raw_headers", "version")
 
     def __init__(self, body: bytes, version: int = 0) -> None:
         self.body = body
         self.etag = f'W/"{blake2b(body, digest_size=_ETAG_BYTES).hexdigest()}"'
         self.version = version
         self.packed: bytes | None = None
+        self.raw_headers = [
+            (b"content-length", str(len(body)).encode()),
+            (b"content-type", b"application/json"),
+            (b"etag", self.etag.encode()),
+            (b"cache-control", OPEN_CACHE.encode()),
+            (b"vary", VARY.encode()),
+        ]
 
     def pack(self) -> bytes:
         """Return the body as gzip has it; made at the first call."""

@@ -3,7 +3,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Hashable, Mapping
 from decimal import Decimal
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -18,16 +18,16 @@ from linkora.market import Candle, OrderBook
 from linkora.messages import TradeMessage
 from linkora.timeframes import MINUTE_MS, TIMEFRAMES, Timeframe
 from marketdata import params
-from marketdata.answers import Answer, Answers
+from marketdata.answers import OPEN_CACHE, VARY, Answer, Answers
 from marketdata.board import Board, Recent, Window
 from marketdata.export import MEDIA_TYPES, Exporter
 from marketdata.params import CandleRange, GapRange
+from marketdata.shortcut import KnownQueries
 from marketdata.wire import book_body, iso
 
 # Ranges that ended this long ago hardly ever change; corrections by the exchange are rare.
 CLOSED_RANGE_AGE_MS = 10 * 60_000
 CLOSED_RANGE_CACHE = "public, max-age=60, stale-while-revalidate=600"
-OPEN_CACHE = "no-cache"
 MIN_PACKED_BYTES = 1024
 PACK_IN_THREAD_BYTES = 32 * 1024
 HUNDRED = Decimal(100)
@@ -87,7 +87,7 @@ class Rest:
         exporter: Streams whole ranges.
         board: The newest state of everything.
         answers: Keeps encoded answers.
-        now_ms: The clock.
+        known: Is told which query strings they answer.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Rest:
         exporter: Exporter,
         board: Board,
         answers: Answers,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        known: KnownQueries,
     ) -> None:
         self._queries = queries
         self._history = history
@@ -108,7 +108,7 @@ class Rest:
         self._exporter = exporter
         self._board = board
         self._answers = answers
-        self._now_ms = now_ms
+        self._known = known
         self._loading: dict[tuple[str, str], asyncio.Lock] = {}
 
     async def symbols(self, request: Request) -> Response:
@@ -125,11 +125,13 @@ class Rest:
             return await self._export(request, wanted, kind)
         if wanted.start_ms is None and wanted.end_ms is None:
             answer, is_stale = await self._newest(wanted)
+            if answer.version:
+                self._known.remember(request.scope["query_string"], wanted.symbol, _key(wanted))
             return await reply(request, answer, stale=is_stale)
         answer = Answer(await self._history.candles_json(wanted))
-        end_ms = wanted.end_ms if wanted.end_ms is not None else self._now_ms()
+        end_ms = wanted.end_ms if wanted.end_ms is not None else _now_ms()
         is_closed = wanted.frame.close_ms(wanted.frame.open_ms(end_ms)) < (
-            self._now_ms() - CLOSED_RANGE_AGE_MS
+            _now_ms() - CLOSED_RANGE_AGE_MS
         )
         return await reply(request, answer, cache=CLOSED_RANGE_CACHE if is_closed else OPEN_CACHE)
 
@@ -189,7 +191,7 @@ class Rest:
         headers = {
             "content-disposition": f"attachment; filename*=UTF-8''{quote(name)}",
             "cache-control": OPEN_CACHE,
-            "vary": "accept-encoding, accept",
+            "vary": VARY,
         } | ({"content-encoding": "gzip"} if is_packed else {})
         return StreamingResponse(chunks, 200, headers, media_type=MEDIA_TYPES[kind])
 
@@ -215,7 +217,7 @@ class Rest:
 
     async def newest_pair(self, symbol: str, frame: Timeframe) -> tuple[list[Candle], bool]:
         """Return the bucket before the newest, the newest; and whether they may be stale."""
-        known = self._board.newest_pair(symbol, frame, self._now_ms())
+        known = self._board.newest_pair(symbol, frame, _now_ms())
         if symbol in self._board.live and len(known) == 2:
             return known, False
         try:
@@ -228,13 +230,16 @@ class Rest:
     async def _newest(self, wanted: CandleRange) -> tuple[Answer, bool]:
         """Return the newest candles, and whether they may be stale."""
         if wanted.symbol in self._board.live:
+            answer = self._answers.get(_key(wanted), self._board.version(wanted.symbol))
+            if answer is not None:
+                return answer, False
             recent = await self._loaded(wanted)
             if recent is not None:
                 return self._joined(wanted, recent), False
         try:
             return Answer(await self._queries.candles_json(wanted)), False
         except TransientError:
-            recent = self._board.recent(wanted.symbol, wanted.frame, self._now_ms())
+            recent = self._board.recent(wanted.symbol, wanted.frame, _now_ms())
             if recent is None:
                 raise
             return self._joined(wanted, recent), True
@@ -243,34 +248,41 @@ class Rest:
         """Return the recent candles, read from the database first where they are too few."""
         assert wanted.limit is not None  # noqa: S101 - for the type; parameters always give one
         board, symbol, frame = self._board, wanted.symbol, wanted.frame
-        recent = board.recent(symbol, frame, self._now_ms())
+        recent = board.recent(symbol, frame, _now_ms())
         if recent is not None and recent.covers(wanted.limit):
             return recent
         async with self._loading.setdefault((symbol, frame.name), asyncio.Lock()):
-            recent = board.recent(symbol, frame, self._now_ms())
+            recent = board.recent(symbol, frame, _now_ms())
             if recent is not None and recent.covers(wanted.limit):
                 return recent
             rows = await self._queries.candle_rows(symbol, frame, wanted.limit + 1)
             window = Window(rows, is_whole=len(rows) <= wanted.limit)
-            if not board.load(symbol, frame, window, self._now_ms()):
+            if not board.load(symbol, frame, window, _now_ms()):
                 return None
-            return board.recent(symbol, frame, self._now_ms())
+            return board.recent(symbol, frame, _now_ms())
 
     def _joined(self, wanted: CandleRange, recent: Recent) -> Answer:
         assert wanted.limit is not None  # noqa: S101 - as above
-        key = (wanted.symbol, wanted.frame.name, wanted.limit, wanted.order)
-        answer = self._answers.get(key, recent.version)
+        answer = self._answers.get(_key(wanted), recent.version)
         if answer is None:
             answer = Answer(recent.body(wanted.limit, wanted.order), recent.version)
-            self._answers.put(key, answer)
+            self._answers.put(_key(wanted), answer)
         return answer
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _key(wanted: CandleRange) -> Hashable:
+    return (wanted.symbol, wanted.frame.name, wanted.limit, wanted.order)
 
 
 async def reply(
     request: Request, answer: Answer, *, cache: str = OPEN_CACHE, stale: bool = False
 ) -> Response:
     """Return ``answer`` as the client wants it: 304 if it has it already, compressed if it can."""
-    headers = {"etag": answer.etag, "cache-control": cache, "vary": "accept-encoding, accept"}
+    headers = {"etag": answer.etag, "cache-control": cache, "vary": VARY}
     if stale:
         headers["warning"] = '110 - "Response is Stale"'
     if answer.etag in request.headers.get("if-none-match", ""):

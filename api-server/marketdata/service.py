@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
 
 from linkora.database import open_pool
 from linkora.errors import TransientError
@@ -34,6 +35,7 @@ from marketdata.queries import SERVER_SETTINGS, Queries
 from marketdata.relay import Relay
 from marketdata.rest import Rest
 from marketdata.settings import Settings
+from marketdata.shortcut import KnownQueries, Shortcut
 from marketdata.symbols import Symbols
 from marketdata.trades import Trades
 from marketdata.udf import Udf
@@ -109,6 +111,8 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
         health.fact("symbols", lambda: len(board.symbols))
         health.fact("websocket_connections", lambda: len(sockets))
         symbols = Symbols(queries, board)
+        answers = Answers(settings.api_cache_bytes)
+        known = KnownQueries(board, answers)
         rest = Rest(
             queries,
             history,
@@ -116,7 +120,8 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             Trades(redis),
             Exporter(history, settings.api_max_exports),
             board,
-            Answers(settings.api_cache_bytes),
+            answers,
+            known,
         )
         shared_registry, worker_loops = _worker(settings, registry)
         deps = Deps(
@@ -132,7 +137,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             ),
             health=health,
             registry=shared_registry,
-            middleware=guards(settings.http, limiter),
+            middleware=[*guards(settings.http, limiter), Middleware(Shortcut, known=known)],
             page=[
                 *history_routes(FigureStore(pool)),
                 *page_routes(settings.web_orders_url, settings.order_api_port),

@@ -339,3 +339,30 @@ async def test_many_clients_at_once_get_the_same_answer(shared_server: Server) -
     query = {"symbol": "BTCUSDT", "timeframe": "5", "limit": 20}
     answers = await asyncio.gather(*(shared_server.get("/candles", **query) for _ in range(50)))
     assert len({json.dumps(answer) for answer in answers}) == 1
+
+
+async def test_repeated_question_is_answered_the_same_way_until_something_changes(
+    collector: Collector, server: Server
+) -> None:
+    """The second answer takes a shortcut; it must not differ in anything but its own id."""
+    query = {"symbol": "BTCUSDT", "timeframe": "15", "limit": "3"}
+    answers = []
+    for _ in range(3):
+        async with server.client.get(
+            "/candles", params=query, headers={"Accept-Encoding": "identity", "Origin": "http://x"}
+        ) as response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            for name in ("date", "x-request-id"):
+                headers.pop(name)
+            answers.append((await response.read(), headers))
+    assert answers[0] == answers[1] == answers[2]
+    async with server.client.get("/metrics") as response:
+        assert 'http_requests_total{endpoint="candles",status="200"} 3.0' in await response.text()
+    newest = minute("BTCUSDT", floor_minute_ms(now_ms()), trades=10**6)
+    await collector.publish(running(newest))
+
+    async def is_new() -> bool:
+        rows = await server.get("/candles", **query)
+        return bool(rows[-1]["trades"] >= 10**6)
+
+    await until(is_new)

@@ -2,19 +2,20 @@
 """A name for each request and each socket, in its answer and in every log line made for it."""
 
 import asyncio
+import logging
+import random
 import re
-import secrets
 import time
 from collections.abc import Callable
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger(__name__)
 
 HEADER = "x-request-id"
+_RAW_HEADER = HEADER.encode()
 # What a proxy or client may give; anything else could forge log lines.
 _GIVEN = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 SLOW_S = 2.0
@@ -35,10 +36,19 @@ class RequestMetrics:
             buckets=_BUCKETS, registry=registry,
         )  # fmt: skip
 
+        # Looking up labels costs more than counting does.
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
     def note(self, endpoint: str, status: int, seconds: float) -> None:
         """Count one answer."""
-        self._answers.labels(endpoint, str(status)).inc()
-        self._seconds.labels(endpoint).observe(seconds)
+        children = self._children.get((endpoint, status))
+        if children is None:
+            children = (
+                self._answers.labels(endpoint, str(status)), self._seconds.labels(endpoint)
+            )  # fmt: skip
+            self._children[endpoint, status] = children
+        children[0].inc()
+        children[1].observe(seconds)
 
 
 class RequestIds:
@@ -62,8 +72,7 @@ class RequestIds:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if _GIVEN.fullmatch(given) else secrets.token_hex(8)
+        request_id = _given_id(scope) or f"{random.getrandbits(64):016x}"
         # Each request is a task with a context of its own: nothing to take back afterwards.
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status, began_s = 500, self._now_s()
@@ -72,8 +81,8 @@ class RequestIds:
             nonlocal status
             if message["type"] in {"http.response.start", "websocket.accept"}:
                 status = message.get("status", 101)
-                message.setdefault("headers", [])
-                MutableHeaders(scope=message)[HEADER] = request_id
+                told = (_RAW_HEADER, request_id.encode())
+                message["headers"] = [*message.get("headers", []), told]
             await send(message)
 
         try:
@@ -90,6 +99,8 @@ class RequestIds:
         if self._metrics is not None:
             self._metrics.note(endpoint, status, seconds)
         tell = log.warning if seconds >= SLOW_S else log.debug
+        if tell is log.debug and not log.is_enabled_for(logging.DEBUG):
+            return
         tell(
             "request_slow" if seconds >= SLOW_S else "request_answered",
             method=scope["method"],
@@ -97,3 +108,12 @@ class RequestIds:
             status=status,
             duration_ms=round(seconds * 1000, 1),
         )
+
+
+def _given_id(scope: Scope) -> str | None:
+    """Return the id that came with the request, if it is a sane one."""
+    for name, value in scope["headers"]:
+        if name == _RAW_HEADER:
+            given = str(value, "latin-1")
+            return given if _GIVEN.fullmatch(given) else None
+    return None
