@@ -3,8 +3,8 @@
 
 ``python benchmarks/candles_rollups.py [--symbols 5] [--days 730]``; starts a PostgreSQL of its own
 and fills it with made minutes (5 symbols x 730 days: some ten minutes). Ours is the very query of
-the API, JSON included; the peer is the usual ``date_bin``/``date_trunc`` over the one-minute rows of
-the symbol, the newest 500 buckets. Milliseconds are medians.
+the API, JSON included; the peer is the usual ``date_bin`` or ``date_trunc`` over the one-minute
+rows of the symbol, the newest 500 buckets. Milliseconds are medians.
 """
 
 import argparse
