@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-// Compiles contracts/*.sol to artifacts/<Contract>.json (ABI, creation and runtime bytecode).
+// Compiles contracts/*.sol to artifacts/<Contract>.json (ABI, creation and runtime bytecode), and
+// the order system's abi/Reader.sol to abi/Reader.json beside it.
 // Usage: npm ci && npm run compile
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -8,8 +9,15 @@ import solc from "solc";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const sources = {};
-for (const name of readdirSync(join(here, "contracts")).filter((n) => n.endsWith(".sol")).sort()) {
-  sources[name] = { content: readFileSync(join(here, "contracts", name), "utf8") };
+// Where sources lie and artifacts go; the order system's reader is compiled along with the rest.
+const orders = join(here, "../../order_system/orders/abi");
+const folders = [[join(here, "contracts"), join(here, "artifacts")], [orders, orders]];
+const destinations = {};
+for (const [from, to] of folders) {
+  for (const name of readdirSync(from).filter((n) => n.endsWith(".sol")).sort()) {
+    sources[name] = { content: readFileSync(join(from, name), "utf8") };
+    destinations[name] = to;
+  }
 }
 // evmVersion: the oldest one that both Anvil and Hardhat's node run without further settings.
 // metadata without a hash: the bytecode depends on the code only, not on comments or paths.
@@ -26,19 +34,19 @@ const output = JSON.parse(
 for (const message of output.errors ?? []) console.error(message.formattedMessage);
 if ((output.errors ?? []).some((message) => message.severity === "error")) process.exit(1);
 
-mkdirSync(join(here, "artifacts"), { recursive: true });
 for (const [source, contracts] of Object.entries(output.contracts)) {
   for (const [contract, { abi, evm }] of Object.entries(contracts)) {
     const artifact = {
       contract,
-      source: `contracts/${source}`,
-      command: "npm ci && npm run compile",
+      source,
+      command: "cd demo/chain && npm ci && npm run compile",
       compiler: solc.version(),
       abi,
       bytecode: `0x${evm.bytecode.object}`,
       deployedBytecode: `0x${evm.deployedBytecode.object}`,
     };
-    const path = join(here, "artifacts", `${contract}.json`);
+    mkdirSync(destinations[source], { recursive: true });
+    const path = join(destinations[source], `${contract}.json`);
     writeFileSync(path, `${JSON.stringify(artifact, null, 1)}\n`);
     console.log(`${contract}: ${evm.deployedBytecode.object.length / 2} bytes`);
   }

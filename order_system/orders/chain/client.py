@@ -31,10 +31,8 @@ from orders.chain.decode import (
     decode_order,
     decode_position,
     decode_symbol,
-    encode_call,
 )
 from orders.chain.faults import (
-    CallReverted,
     NodeBehind,
     RangeTooLarge,
     StateUnavailable,
@@ -42,12 +40,13 @@ from orders.chain.faults import (
     Unsupported,
 )
 from orders.chain.forms import Raw, RawLog, quantity
+from orders.chain.many import BlockTag, ManyReader
 from orders.chain.rpc import Call, RpcNode
 from orders.rows import Token
 
 T = TypeVar("T")
 TOPICS = tuple(LOG_FORMS)
-BlockTag = str | dict[str, Any]
+ORDER_WORDS, POSITION_WORDS = 12, 10
 
 
 class LogRange(msgspec.Struct, frozen=True):
@@ -81,8 +80,7 @@ class ChainClient:
     def __init__(self, node: RpcNode, contract: str, batch_calls: int) -> None:
         self._node = node
         self._contract = contract
-        self._batch_calls = batch_calls
-        self._names_blocks_by_hash = True
+        self._many = ManyReader(node, contract, batch_calls)
 
     @property
     def name(self) -> str:
@@ -124,7 +122,7 @@ class ChainClient:
         """Return the headers by number; those that the node does not have are missing."""
         calls: list[Call] = [("eth_getBlockByNumber", [hex(n), False]) for n in numbers]
         found = {}
-        for number, raw in zip(numbers, await self._each(calls), strict=True):
+        for number, raw in zip(numbers, await self._many.each(calls), strict=True):
             if isinstance(raw, NodeBehind):
                 continue
             header = forms.header_or_none(raw)
@@ -175,9 +173,11 @@ class ChainClient:
         calls: list[Call] = [
             ("eth_getLogs", [self._filter(blockHash=header.hash)]) for header in headers
         ]
-        answers = await self._each([*calls, *self._next_ids(self._tag(headers[-1]))])
-        if self._names_blocks_by_hash and any(isinstance(a, Unsupported) for a in answers[-2:]):
-            self._names_blocks_by_hash = False  # EIP-1898 is unknown here: name them by number
+        answers = await self._many.each([*calls, *self._next_ids(self._many.tag(headers[-1]))])
+        if self._many.names_blocks_by_hash and any(
+            isinstance(a, Unsupported) for a in answers[-2:]
+        ):
+            self._many.names_blocks_by_hash = False  # EIP-1898 is unknown here: name them by number
             return await self.block_logs(headers, is_strict=is_strict)
         found: list[RawLog] = []
         for header, answer in zip(headers, answers, strict=False):
@@ -197,17 +197,19 @@ class ChainClient:
         Raises:
             StateUnavailable: If the node has no state of that block.
         """
-        return _decoded(ids, await self._read(GET_ORDER, ids, block), decode_order)
+        places = [(i, block) for i in ids]
+        return _decoded(ids, await self._many.read(GET_ORDER, ORDER_WORDS, places), decode_order)
 
     async def orders_at(self, places: Sequence[tuple[int, Header]]) -> dict[int, ContractOrder]:
         """Return the contract's own orders, each at the end of a block of its own."""
-        calls = [self._call(encode_call(GET_ORDER, i), self._tag(b)) for i, b in places]
-        answers = [_call_answer(raw) for raw in await self._each(calls)]
+        answers = await self._many.read(GET_ORDER, ORDER_WORDS, places)
         return _decoded([i for i, _ in places], answers, decode_order)
 
     async def positions(self, ids: Sequence[int], block: Header) -> dict[int, ContractPosition]:
         """Return the contract's own positions at the end of ``block``, by id."""
-        return _decoded(ids, await self._read(GET_POSITION, ids, block), decode_position)
+        places = [(i, block) for i in ids]
+        answers = await self._many.read(GET_POSITION, POSITION_WORDS, places)
+        return _decoded(ids, answers, decode_position)
 
     async def tokens(self, addresses: Sequence[str]) -> list[Token]:
         """Return what the tokens say of themselves; a refusal is an answer too."""
@@ -216,7 +218,7 @@ class ChainClient:
             for address in addresses
             for selector in (DECIMALS, SYMBOL)
         ]
-        answers = [forms.text_or_none(raw) or "" for raw in await self._each(calls)]
+        answers = [forms.text_or_none(raw) or "" for raw in await self._many.each(calls)]
         tokens = []
         for address, decimals, symbol in zip(addresses, answers[::2], answers[1::2], strict=True):
             told = decode_decimals(decimals)
@@ -238,7 +240,7 @@ class ChainClient:
         Raises:
             StateUnavailable: If the node has no state of that block.
         """
-        answers = await self._each(self._next_ids(hex(block)))
+        answers = await self._many.each(self._next_ids(hex(block)))
         orders, positions = (forms.counter_or_none(answer) for answer in answers)
         if orders is None:
             raise StateUnavailable(f"{self.name}: no state of block {block}")
@@ -297,7 +299,7 @@ class ChainClient:
         if not isinstance(raw, RangeTooLarge) or not is_one_block:
             return forms.logs(raw)
         filters = [self._filter(**bounds) | {"topics": [topic]} for topic in TOPICS]
-        answers = await self._each([("eth_getLogs", [wanted]) for wanted in filters])
+        answers = await self._many.each([("eth_getLogs", [wanted]) for wanted in filters])
         try:
             return [log for answer in answers for log in forms.logs(answer)]
         except RangeTooLarge as error:
@@ -305,22 +307,8 @@ class ChainClient:
 
     async def _times(self, hashes: Sequence[str]) -> dict[int, int]:
         calls: list[Call] = [("eth_getBlockByHash", [block, False]) for block in hashes]
-        headers = [forms.header(raw) for raw in await self._each(calls)]
+        headers = [forms.header(raw) for raw in await self._many.each(calls)]
         return {header.number: header.time_s for header in headers}
-
-    async def _read(self, selector: str, ids: Sequence[int], block: Header) -> list[str]:
-        tag = self._tag(block)
-        calls = [self._call(encode_call(selector, i), tag) for i in ids]
-        try:
-            return [_call_answer(raw) for raw in await self._each(calls)]
-        except Unsupported:
-            if not self._names_blocks_by_hash:
-                raise
-            self._names_blocks_by_hash = False  # EIP-1898 is unknown here: name it by number
-            return await self._read(selector, ids, block)
-
-    def _tag(self, block: Header) -> BlockTag:
-        return {"blockHash": block.hash} if self._names_blocks_by_hash else hex(block.number)
 
     def _call(self, data: str, tag: BlockTag) -> Call:
         return "eth_call", [{"to": self._contract, "data": data}, tag]
@@ -330,16 +318,6 @@ class ChainClient:
 
     def _filter(self, **bounds: str) -> dict[str, Any]:
         return {"address": self._contract, "topics": [list(TOPICS)], **bounds}
-
-    async def _each(self, calls: Sequence[Call]) -> list[Raw]:
-        answers: list[Raw] = []
-        for start in range(0, len(calls), self._batch_calls):
-            answers += await self._node.calls(calls[start : start + self._batch_calls])
-        return answers
-
-
-def _call_answer(raw: Raw) -> str:
-    return "" if isinstance(raw, CallReverted) else forms.text(raw)
 
 
 def _decoded(
