@@ -221,7 +221,7 @@ def test_pytest_looks_everywhere_where_tests_are() -> None:
     unseen = [
         named(path)
         for path in tracked_files()
-        if re.fullmatch(r"test_.*\.py|.*_test\.py", path.name)
+        if re.fullmatch(r"test_.*\.py", path.name)
         and not any(path.is_relative_to(folder) for folder in looked_at)
     ]
     assert not unseen
