@@ -121,30 +121,34 @@ async def test_research_loads_every_stored_minute_and_draws_them(product, tmp_pa
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("script", ["orderbook_demo", "websocket_demo", "orders_demo"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_live_script_ends_cleanly_when_interrupted(product, script, number):
-    process = await started(script, *places(product))
-    assert process.stdout is not None
-    await asyncio.sleep(2)
-    process.send_signal(number)
-    async with asyncio.timeout(5):
-        output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-    assert b"Traceback" not in output
+async def test_live_scripts_end_cleanly_when_interrupted(product):
+    async def interrupted(script: str, number: signal.Signals) -> None:
+        process = await started(script, *places(product))
+        await asyncio.sleep(3)
+        process.send_signal(number)
+        async with asyncio.timeout(5):
+            output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()
+        assert b"Traceback" not in output
+
+    async with asyncio.TaskGroup() as group:
+        for script in ("orderbook_demo", "websocket_demo", "orders_demo"):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                group.create_task(interrupted(script, number))
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-async def test_a_script_says_what_to_do_when_the_server_is_not_there(script):
+async def test_every_script_says_what_to_do_when_the_server_is_not_there():
     nobody = f"http://127.0.0.1:{free_port()}"
-    code, output = await run(script, "--api", nobody, "--orders", nobody)
-    assert code == 3, output
-    assert "./run_local.sh" in output
-    assert "Traceback" not in output
+    ends = await asyncio.gather(
+        *(run(script, "--api", nobody, "--orders", nobody) for script in SCRIPTS)
+    )
+    for code, output in ends:
+        assert code == 3, output
+        assert "./run_local.sh" in output
+        assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-async def test_a_script_explains_itself(script):
-    code, output = await run(script, "--help")
-    assert code == 0
-    assert "--api" in output
+async def test_every_script_explains_itself():
+    for code, output in await asyncio.gather(*(run(script, "--help") for script in SCRIPTS)):
+        assert code == 0
+        assert "--api" in output

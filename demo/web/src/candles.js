@@ -13,6 +13,8 @@ import { widthMs } from "./timeframes.js";
 const FIRST_PAGE = 600;
 const OLDER_PAGE = 1_500;
 const MAX_PAGE = 5_000;
+// An end of history is looked at again after that: the collector may still be loading.
+const WHOLE_MS = 30_000;
 
 export class Candles extends Emitter {
   #api;
@@ -26,7 +28,7 @@ export class Candles extends Emitter {
     this.series = new Series();
     this.symbol = null;
     this.timeframe = null;
-    this.isWhole = false;
+    this.wholeSinceMs = null;
     this.heardMs = null;
   }
 
@@ -34,14 +36,14 @@ export class Candles extends Emitter {
   async show(symbol, timeframe) {
     this.#abort.abort();
     this.#abort = new AbortController();
-    Object.assign(this, { symbol, timeframe, isWhole: false, heardMs: null });
+    Object.assign(this, { symbol, timeframe, wholeSinceMs: null, heardMs: null });
     Object.assign(this, { series: new Series() });
     this.#isReadingOlder = this.#isCatchingUp = false;
     this.emit("reset");
     this.emit("note", "Loading…");
     const rows = await this.#read({ limit: FIRST_PAGE });
     if (rows === null) return;
-    this.isWhole = rows.length < FIRST_PAGE;
+    this.#noteEnd(rows.length < FIRST_PAGE);
     this.series.merge(rows);
     this.emit("note", rows.length === 0 ? "No candles yet." : null);
     this.emit("reset");
@@ -50,15 +52,20 @@ export class Candles extends Emitter {
   /** Reads a page before the oldest candle; several calls at once read it once. */
   async readOlder() {
     const { oldest } = this.series;
-    if (this.#isReadingOlder || this.isWhole || oldest === null) return;
+    const isWhole = this.wholeSinceMs !== null && performance.now() - this.wholeSinceMs < WHOLE_MS;
+    if (this.#isReadingOlder || isWhole || oldest === null) return;
     this.#isReadingOlder = true;
     this.emit("note", "Loading history…");
     const rows = await this.#read({ end_date: oldest.timestamp - 1, limit: OLDER_PAGE });
     if (rows === null) return; // another symbol is shown by now
     this.#isReadingOlder = false;
-    this.isWhole = rows.length < OLDER_PAGE;
+    this.#noteEnd(rows.length < OLDER_PAGE);
     this.emit("note", null);
     if (this.series.merge(rows) !== "nothing") this.emit("many");
+  }
+
+  #noteEnd(isEnd) {
+    this.wholeSinceMs = isEnd ? performance.now() : null;
   }
 
   /** Reads what may have been missed while nothing was heard. */

@@ -21,6 +21,7 @@ import { TradesPanel } from "./trades.js";
 const SYMBOLS_READ_MS = 60_000;
 const RETRY_MS = 2_000;
 const ORDER_SOCKET_TRIES = 3;
+const DEFAULT_SYMBOL = "BTCUSDT";
 const DEFAULT_TIMEFRAME = "1";
 
 const { marketUrl, ordersUrl, isOrdersOverridden } = await findApis();
@@ -102,7 +103,10 @@ async function readSymbols() {
   try {
     const { symbols } = await api.get("/symbols");
     markets.setSymbols(symbols);
-    if (view.symbol === null || !symbols.includes(view.symbol)) [view.symbol = null] = symbols;
+    markets.refill();
+    if (!symbols.includes(view.symbol)) {
+      view.symbol = symbols.includes(DEFAULT_SYMBOL) ? DEFAULT_SYMBOL : (symbols[0] ?? null);
+    }
     if (view.symbol === null) waitMs = RETRY_MS;
     else if (book.symbol === null) show(view.symbol, view.timeframe);
   } catch (error) {

@@ -74,6 +74,13 @@ export class Markets extends Emitter {
     this.#filter();
   }
 
+  /** Reads again what had less than a day of history, which may still be loading. */
+  refill() {
+    for (const market of this.markets.values()) {
+      if (market.quarters.size > 0 && market.quarters.size < DAY_QUARTERS) this.#want(market);
+    }
+  }
+
   /** Marks a symbol as the one that is shown. */
   choose(symbol) {
     this.chosen = symbol;
