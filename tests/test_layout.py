@@ -246,6 +246,10 @@ def variables(settings: type[BaseSettings]) -> dict[str, object]:
     return found
 
 
+# What a program sets for its own children; nobody else does.
+INTERNAL = {"API_WORKER", "API_WORKER_SOCKET", "API_WORKER_FOLDER"}
+
+
 def read_by_programs() -> dict[str, object]:
     every: dict[str, object] = {}
     for package in ROOMS:
@@ -255,7 +259,7 @@ def read_by_programs() -> dict[str, object]:
             every |= {name: own[name] for name in own if name.startswith("EXCHANGE_")}
         elif package != "localrun":
             every |= variables(settings_of(package))
-    return every
+    return {name: default for name, default in every.items() if name not in INTERNAL}
 
 
 def examples() -> dict[str, str]:
