@@ -27,6 +27,7 @@ from marketdata.app import Deps, create_app
 from marketdata.binance_facade import BinanceFacade
 from marketdata.binance_streams import BinanceAudience
 from marketdata.board import Board
+from marketdata.docs import docs_routes
 from marketdata.export import Exporter
 from marketdata.history import history_routes
 from marketdata.native import NativeAudience
@@ -139,6 +140,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             registry=shared_registry,
             middleware=[*guards(settings.http, limiter), Middleware(Shortcut, known=known)],
             page=[
+                *docs_routes(),
                 *history_routes(FigureStore(pool)),
                 *page_routes(settings.web_orders_url, settings.order_api_port),
             ],
