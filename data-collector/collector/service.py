@@ -35,7 +35,7 @@ from collector.settings import Settings
 from collector.surroundings import Surroundings
 from collector.symbols import choose
 from collector.tape import Tape
-from linkora.backoff import retry
+from linkora.backoff import Backoff, retry
 from linkora.database import open_pool
 from linkora.errors import TransientError
 from linkora.health import Health
@@ -179,7 +179,14 @@ async def _collect_symbols(
 
 
 async def _wait_for(around: Surroundings, neighbour: str, call: Callable[[], Awaitable[T]]) -> T:
-    answer = await retry(call, on_error=lambda error: around.lost(neighbour, error))
+    backoff = Backoff()
+
+    def still_away(error: TransientError) -> None:
+        around.lost(neighbour, error)
+        if backoff.failures == 0:
+            log.warning("start_waits", neighbour=neighbour, reason=str(error))
+
+    answer = await retry(call, on_error=still_away, backoff=backoff)
     around.found(neighbour)
     return answer
 

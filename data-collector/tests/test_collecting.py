@@ -15,7 +15,11 @@ import aiohttp
 import asyncpg
 import pytest
 
+from linkora.database import open_pool
+from schema.runner import migrate
 from simulator.testing import RunningExchange, running_exchange
+from testkit.postgres import private_postgres
+from testkit.redis_server import private_redis
 from testkit.services import Service, running_service
 
 MINUTE = 60_000
@@ -98,7 +102,7 @@ async def test_history_is_stored_row_by_row_whatever_our_clock_says(
 async def test_a_minute_closes_as_the_exchange_says_and_is_told_after_it_is_stored(
     pool, database, redis_settings, redis_client, tmp_path
 ):
-    now_ms = int(time.time() * 1000) // MINUTE * MINUTE + 53_000
+    now_ms = int(time.time() * 1000) // MINUTE * MINUTE + 45_000
     async with (
         running_exchange(now_ms=now_ms, symbols=",".join(SYMBOLS)) as exchange,
         redis_client.pubsub() as pubsub,
@@ -111,7 +115,7 @@ async def test_a_minute_closes_as_the_exchange_says_and_is_told_after_it_is_stor
         ):
             closed: dict[str, dict[str, Any]] = {}
             running = 0
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(90):
                 while len(closed) < len(SYMBOLS):
                     message = await pubsub.get_message(timeout=1)
                     if message is None or message["type"] != "message":
@@ -330,3 +334,32 @@ async def test_months_come_from_the_archive_and_the_rest_by_rest(
         assert stored == truth(exchange, "BTCUSDT", start_ms, end_ms)
         klines = exchange.counters["requests /api/v3/klines"]
         assert klines < 30 if not switches else klines > 50
+
+
+async def test_a_start_while_everything_is_away_waits_and_then_lacks_nothing(tmp_path):
+    with private_postgres() as postgres, private_redis() as redis:
+        migrate(postgres.settings())
+        postgres.stop()
+        redis.stop()
+        async with running_exchange(symbols="BTCUSDT") as exchange:
+            start_ms = exchange.now_ms() // MINUTE * MINUTE - 30 * MINUTE
+            exchange.act("down", seconds=6, mode="refuse")
+            async with collecting(
+                exchange, postgres.settings(), redis.settings(), tmp_path,
+                SYMBOLS="BTCUSDT", START_DATE=iso(start_ms),
+            ) as collector:  # fmt: skip
+                await logged(collector, "start_waits")
+                async with (
+                    aiohttp.ClientSession() as session,
+                    session.get(f"{collector.url}/health") as answer,
+                ):
+                    assert answer.status == 503
+                    assert (await answer.json())["database"] == "unhealthy"
+                await asyncio.to_thread(postgres.start)
+                await asyncio.to_thread(redis.start)
+                await collector.until_healthy()
+                end_ms = exchange.now_ms() // MINUTE * MINUTE
+                wanted = truth(exchange, "BTCUSDT", start_ms, end_ms)
+                async with open_pool(postgres.settings(), name="tests") as pool:
+                    stored = partial(stored_minutes, pool, "BTCUSDT", end_ms)
+                    await eventually(stored, wanted)
