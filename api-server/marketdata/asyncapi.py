@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-"""What is said over the WebSocket, in AsyncAPI 3: made of the structs that are sent. Pure.
+"""What is said over the WebSocket, in AsyncAPI 3: made of the structs that are sent.
 
 A test holds it against the messages of a running server.
 """

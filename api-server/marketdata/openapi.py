@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-"""What the API is, in OpenAPI 3.1: made of the very constants and structs that the code uses. Pure.
+"""What the API is, in OpenAPI 3.1: made of the very constants and structs that the code uses.
 
 A test holds it against the routes, and against what a running server answers to generated
 requests.
