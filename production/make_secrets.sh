@@ -10,7 +10,7 @@ chmod 600 "$file"
 made=0
 for name in DB_PASSWORD COLLECTOR_DB_PASSWORD API_DB_PASSWORD ORDER_EVENTS_DB_PASSWORD \
   ORDER_API_DB_PASSWORD REDIS_PASSWORD COLLECTOR_REDIS_PASSWORD API_REDIS_PASSWORD \
-  ORDER_EVENTS_REDIS_PASSWORD ORDER_API_REDIS_PASSWORD; do
+  ORDER_EVENTS_REDIS_PASSWORD ORDER_API_REDIS_PASSWORD GRAFANA_PASSWORD; do
   grep -qE "^$name=.+" "$file" && continue
   secret=$(od -An -tx1 -N24 /dev/urandom | tr -d ' \n')
   { grep -vE "^#?$name=" "$file" || true; echo "$name=$secret"; } > "$file.new"

@@ -19,7 +19,7 @@ order_api=$(hash ORDER_API_REDIS_PASSWORD)
 
 # What every connection says at its start (CLIENT SETINFO is refused, which clients ignore: on old
 # servers its permission cannot be given alone), and what alerts need to be told once.
-connect="-@all +ping +hello +auth +quit"
+connect="-@all +ping +hello +auth"
 alerts="~alert:* +set +del"
 # Rate limits are counted by scripts of the library "limits".
 limits="~rate_limit* +evalsha +eval +script|load +get +ttl +pttl +incrby +incr +expire +exists"

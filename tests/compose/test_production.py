@@ -149,7 +149,7 @@ def test_every_container_is_bounded_and_may_little(production: Production) -> No
 
 def test_no_process_list_and_no_log_shows_a_secret(production: Production) -> None:
     secrets = production.secrets()
-    assert len(secrets) == 10
+    assert len(secrets) == 11
     shown = production.run("logs", "--no-color")
     for container in production.containers():
         top = subprocess.run(
