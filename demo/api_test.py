@@ -4,6 +4,7 @@
 
 import time
 
+from checks.dialects import DialectChecks
 from checks.market import MarketChecks
 from checks.orders import OrderChecks
 from checks.probe import Check, CheckFailedError, NothingToCheckError, Probe
@@ -65,6 +66,7 @@ async def main() -> int:
             for check in (
                 *MarketChecks(probe, symbol).checks(),
                 *StreamChecks(probe, symbol).checks(),
+                *DialectChecks(probe, symbol).checks(),
             ):
                 await report.carry_out(check)
         if wanted.only != "market":

@@ -43,8 +43,6 @@ class MarketChecks:
             Check("trades: newest first, near the price", self.trades),
             Check("gaps: every hole has a reason", self.gaps),
             Check("errors: 400 and 404 with their texts", self.errors),
-            Check("TradingView's door: equal to the candles", self.udf),
-            Check("Binance's door: equal to the candles", self.facade),
             Check("metrics: readable by Prometheus", self.metrics),
             Check("the web page is there", self.page),
         ]
@@ -208,59 +206,6 @@ class MarketChecks:
         await refused("/price", 404, "No data available", symbol="NOSUCHCOIN")
         await self._probe.ask("/no/such/path", must_be=404)
         return "10 refusals"
-
-    async def udf(self) -> str:
-        """The bars of TradingView's protocol are the candles."""
-        config = await self._probe.read("/udf/config")
-        expect("60" in config["supported_resolutions"], f"{config}")
-        now_s = int((await self._probe.ask("/udf/time")).text)
-        expect(abs(now_s - time.time()) < 120, "clocks differ by minutes")
-        about = await self._probe.read("/udf/symbols", symbol=self._symbol)
-        expect(bool(about["name"]), f"{about}")
-        found = await self._probe.read("/udf/search", query=self._symbol[:3], limit=10)
-        expect(len(found) > 0, "the search finds nothing")
-        closed = [row for row in await self._candles("1H", limit=20) if row["is_closed"]]
-        if not closed:
-            raise NothingToCheckError("no hour is closed yet")
-        first_s, last_s = (row["timestamp"] // 1000 for row in (closed[0], closed[-1]))
-        bars = await self._probe.read(
-            "/udf/history", symbol=self._symbol, resolution="60",
-            **{"from": first_s, "to": last_s + 1},
-        )  # fmt: skip
-        closes = dict(zip(bars["t"], bars["c"], strict=True))
-        for row in closed:
-            told = closes.get(row["timestamp"] // 1000)
-            expect(told == float(row["close_price"]), f"{row['open_time']}: {told}")
-        return f"{len(closed)} bars"
-
-    async def facade(self) -> str:
-        """The answers in Binance's form are the candles and the book."""
-        read, symbol = self._probe.read, self._symbol
-        await read("/api/v3/ping")
-        expect((await read("/api/v3/time"))["serverTime"] > 0, "no time")
-        listed = await read("/api/v3/exchangeInfo", symbol=symbol)
-        expect(listed["symbols"][0]["symbol"] == symbol, "the symbol is not listed")
-        closed = [row for row in await self._candles("5", limit=10) if row["is_closed"]]
-        if not closed:
-            raise NothingToCheckError("no candle is closed yet")
-        klines = await read(
-            "/api/v3/klines", symbol=symbol, interval="5m", startTime=closed[0]["timestamp"]
-        )
-        by_time = {kline[0]: kline for kline in klines}
-        for row in closed:
-            kline = by_time[row["timestamp"]]
-            same = all(
-                Decimal(kline[place]) == Decimal(row[name])
-                for place, name in enumerate((*NUMBERS, "volume"), start=1)
-            )
-            expect(same, f"{row['open_time']}: {kline}")
-        depth = await read("/api/v3/depth", symbol=symbol, limit=5)
-        expect(Decimal(depth["bids"][0][0]) < Decimal(depth["asks"][0][0]), "crossed")
-        price = Decimal((await read("/api/v3/ticker/price", symbol=symbol))["price"])
-        expect(abs(price / Decimal(closed[-1]["close_price"]) - 1) < FAR, f"{price} is far off")
-        await read("/api/v3/ticker/24hr", symbol=symbol)
-        await read("/api/v3/aggTrades", symbol=symbol)
-        return f"{len(closed)} klines"
 
     async def metrics(self) -> str:
         """The figures are there, now and over time."""
