@@ -39,24 +39,35 @@ from testkit.postgres import private_postgres
 ABI = json.loads((ROOT / "order_system/orders/abi/trading.json").read_text())
 EVENTS = ("OrderCreated", "OrderModified", "OrderExecuted", "OrderCancelled")
 ORDERS_PER_TRANSACTION = 50
+TRANSACTIONS_PER_BLOCK = 10
+EVENTS_PER_ORDER = 11
 GOAL = 20.0
 GOAL_EVENTS_PER_S = 15_000
 
 
 async def fill(chain: Chain, events: int, blocks: int) -> None:
-    """Make three events for each order, spread over the blocks."""
-    orders = events // 3
-    transactions = 2 * -(-orders // ORDERS_PER_TRANSACTION)
-    gap = max(1, blocks // transactions)
-    await chain.rpc.call("evm_setAutomine", False)
-    for first in range(1, orders + 1, ORDERS_PER_TRANSACTION):
-        count = min(ORDERS_PER_TRANSACTION, orders + 1 - first)
+    """Make ``EVENTS_PER_ORDER`` events for each order, then mine empty blocks.
+
+    Anvil copies the contract's whole state for each block, so busy blocks are few and full.
+    """
+    orders = events // EVENTS_PER_ORDER
+    calls: list[tuple] = []
+    firsts = range(1, orders + 1, ORDERS_PER_TRANSACTION)
+    sizes = [(first, min(ORDERS_PER_TRANSACTION, orders + 1 - first)) for first in firsts]
+    for first, count in sizes:
         user = chain.users[first // ORDERS_PER_TRANSACTION % 3]
-        await chain.trading.send("createMany", user, ETH, ETH, count)
-        await chain.rpc.call("anvil_mine", hex(gap))
-        await chain.trading.send("settleMany", first, count)
-        await chain.rpc.call("anvil_mine", hex(gap))
+        calls.append(("createMany", user, ETH, ETH, count))
+    for price in range(1, EVENTS_PER_ORDER - 2):
+        calls += [("modifyMany", first, count, price) for first, count in sizes]
+    calls += [("settleMany", first, count) for first, count in sizes]
+    await chain.rpc.call("evm_setAutomine", False)
+    for start in range(0, len(calls), TRANSACTIONS_PER_BLOCK):
+        for call in calls[start : start + TRANSACTIONS_PER_BLOCK]:
+            await chain.trading.send(*call)
+        await chain.rpc.call("evm_mine")
     await chain.rpc.call("evm_setAutomine", True)
+    for _ in range(0, blocks, 10):
+        await chain.mine(10)
 
 
 async def deliver(chain: Chain, step: int) -> float:
@@ -98,7 +109,7 @@ async def by_web3(chain: Chain, pool, events: int) -> tuple[int, float]:
     contract = web3.eth.contract(address=web3.to_checksum_address(chain.address), abi=ABI)
     await pool.execute("CREATE TABLE IF NOT EXISTS web3_events (LIKE order_events INCLUDING ALL)")
     await pool.execute("CREATE TABLE IF NOT EXISTS web3_orders (LIKE orders INCLUDING ALL)")
-    done, first, step = 0, 1, 500
+    done, first, step = 0, 1, 10
     began = time.perf_counter()
     while done < events:
         rows, orders = [], []
@@ -149,29 +160,32 @@ INSERT_ORDER = """
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=100_000)
-    parser.add_argument("--blocks", type=int, default=10_000)
+    parser.add_argument("--blocks", type=int, default=300)
     parser.add_argument("--web3-events", type=int, default=2_000)
     wanted = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with private_postgres() as server:
         settings = server.settings()
         migrate(settings)
-        async with anvil_chain() as chain, open_pool(settings, name="benchmark") as pool:
+        async with (
+            anvil_chain(arguments=["--disable-block-gas-limit"]) as chain,
+            open_pool(settings, name="benchmark") as pool,
+        ):
             await fill(chain, wanted.events, wanted.blocks)
             print(f"chain: {await chain.head():,} blocks, about {wanted.events:,} order events")
             node_s = await deliver(chain, 2000)
             events, ours_s = await ours(chain, pool)
             web3_events, web3_s = await by_web3(chain, pool, wanted.web3_events)
     rates = {"node": events / node_s, "ours": events / ours_s, "web3": web3_events / web3_s}
-    print(f"node's own delivery    {rates['node']:>9,.0f} events/s  ({node_s:.1f} s): the limit")
-    print(f"ours, to the commit    {rates['ours']:>9,.0f} events/s  ({ours_s:.1f} s)")
-    print(
-        f"web3.py, to the commit {rates['web3']:>9,.0f} events/s  ({web3_s:.1f} s for {web3_events:,})"
-    )
+    seconds = {"node": node_s, "ours": ours_s, "web3": web3_s}
+    counts = {"node": events, "ours": events, "web3": web3_events}
+    names = {"node": "node's own delivery", "ours": "ours, committed", "web3": "web3.py, committed"}
+    for key, name in names.items():
+        rate, took_s = rates[key], seconds[key]
+        print(f"{name:20} {rate:>9,.0f} events/s  ({counts[key]:,} in {took_s:.1f} s)")
     ratio = rates["ours"] / rates["web3"]
-    print(
-        f"ours : web3.py = {ratio:.1f} : 1 (asked for: {GOAL:.0f}); aim {GOAL_EVENTS_PER_S:,} events/s"
-    )
+    print(f"ours : web3.py = {ratio:.1f} : 1 (asked for: {GOAL:.0f} : 1)")
+    print(f"aim on two idle cores: {GOAL_EVENTS_PER_S:,} events/s; the node's rate is the limit")
     return 0 if ratio >= GOAL else 1
 
 

@@ -35,6 +35,13 @@ contract TradingLab is Trading {
         }
     }
 
+    /// @notice Modify the orders `first` to `first + count - 1`.
+    function modifyMany(uint256 first, uint256 count, uint256 price) external {
+        for (uint256 id = first; id < first + count; id++) {
+            modifyOrder(orders[id].user, id, price + id, price);
+        }
+    }
+
     /// @notice Modify, then execute or cancel, the orders `first` to `first + count - 1`.
     function settleMany(uint256 first, uint256 count) external {
         for (uint256 id = first; id < first + count; id++) {
