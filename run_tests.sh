@@ -19,13 +19,13 @@ for folder in demo/chain tests/testkit/node; do
       touch node_modules/.package-lock.json)
 done
 
-echo "== ruff"
-ruff check .
-ruff format --check .
-echo "== mypy --strict"
-mypy
-echo "== import-linter"
-lint-imports --no-logo
+# Everything is run, also after a finding; the last lines say what failed.
+failed=()
+check() { echo "== $*"; "$@" || failed+=("$*"); }
+check ruff check .
+check ruff format --check .
+check mypy
+check lint-imports --no-logo
 
 # What cannot run here is left out, and said loudly.
 left_out=()
@@ -45,7 +45,8 @@ done
 say_left_out() {
   for each in ${left_out[@]+"${left_out[@]}"}; do echo "** TESTS NOT RUN: $each **"; done
 }
-echo "== pytest"
 say_left_out
-python -P -m pytest ${selection:+-m "$selection"} "$@"
+check python -P -m pytest ${selection:+-m "$selection"} "$@"
 say_left_out
+for each in ${failed[@]+"${failed[@]}"}; do echo "** FAILED: $each **"; done
+[ ${#failed[@]} -eq 0 ]
