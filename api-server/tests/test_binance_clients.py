@@ -24,6 +24,7 @@ from testkit.market import Collector, Server, book, minute, now_ms, running, unt
 with warnings.catch_warnings():  # it imports names that websockets calls old
     warnings.simplefilter("ignore", DeprecationWarning)
     from binance import AsyncClient, BinanceSocketManager
+    from binance.ws.reconnecting_websocket import ReconnectingWebsocket
 
 SYMBOL = "BTCUSDT"
 # What the clients' own code does that Python or aiohttp call old is not ours to mend.
@@ -138,8 +139,10 @@ async def test_python_binance_reads_everything_public(busy_server: Server) -> No
 
 
 async def test_python_binance_follows_klines_and_trades(
-    collector: Collector, busy_server: Server
+    collector: Collector, busy_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Its close waits for its own read to time out.
+    monkeypatch.setattr(ReconnectingWebsocket, "TIMEOUT", 1)
     client = AsyncClient()
     manager: Any = BinanceSocketManager(client)
     manager.STREAM_URL = f"ws://127.0.0.1:{busy_server.port}/binance/"
