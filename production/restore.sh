@@ -49,7 +49,7 @@ in_postgres "
   ALTER DATABASE \"$name\" RENAME TO \"$old\";
   ALTER DATABASE \"$new\" RENAME TO \"$name\";" > /dev/null
 say "migrating (an older backup may lack tables; the services' users get their rights anew)"
-compose run --rm --no-deps migrate > /dev/null 2>&1 || die "the migration failed: $COMPOSE run --rm migrate"
+compose run --rm -T --no-deps migrate > /dev/null 2>&1 < /dev/null || die "the migration failed: $COMPOSE run --rm migrate"
 compose start data-collector order-events order-api api-server > /dev/null 2>&1
 for service in data-collector order-events order-api api-server; do
   for id in $(containers "$service"); do

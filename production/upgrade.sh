@@ -12,7 +12,7 @@ running_container timescaledb > /dev/null
 say "building the images"
 [ "${SKIP_BUILD:-0}" = 1 ] || compose build > /dev/null
 say "migrating"
-compose run --rm --no-deps migrate > /dev/null 2>&1 || die "the migration failed: $COMPOSE run --rm migrate"
+compose run --rm -T --no-deps migrate > /dev/null 2>&1 < /dev/null || die "the migration failed: $COMPOSE run --rm migrate"
 
 roll() { # SERVICE: replaces its replicas one at a time, the new one first
   local service=$1 old count id
