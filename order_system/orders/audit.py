@@ -16,10 +16,12 @@ log = structlog.get_logger(__name__)
 
 PAGE = 500
 MAX_DEAD_LETTERS = 10_000
+Thing = tuple[str, int]
+"""Kind and id of what is compared."""
 
 
 class Audit:
-    """The slow proof: every open order must be open in the contract too, with the same values.
+    """The slow proof: what is stored must be what the contract itself says.
 
     Args:
         chain: The chain.
@@ -43,14 +45,17 @@ class Audit:
         self._limits = limits
         self._monotonic_s = monotonic_s
         self._next_s = monotonic_s()
-        self._given_up: set[int] = set()
+        self._given_up: set[Thing] = set()
 
     def is_due(self) -> bool:
         """Return whether it is time for the next comparison."""
         return self._monotonic_s() >= self._next_s
 
-    async def suspect(self, state: State) -> int | None:
-        """Compare every open order, and return the block from which logs must be missing.
+    async def suspect(self, state: State, doubted: set[int]) -> int | None:
+        """Compare orders and positions with the contract; return from where logs must be missing.
+
+        Compared are the open ones, orders that changed within the chain's last day, and those
+        that are doubted.
 
         Returns:
             None if nothing contradicts, or nothing that reading again has not failed to mend: the
@@ -61,24 +66,49 @@ class Audit:
         """
         self._next_s = self._monotonic_s() + self._limits.audit_interval_s
         block = Header(state.last_block, state.last_hash, "", 0)
-        wrong: dict[int, int] = {}
-        after = 0
-        while page := await self._orders.pending(after, PAGE):
-            after = page[-1].id
-            try:
-                own = await self._chain.orders([order.id for order in page], block)
-            except StateUnavailable:
-                log.info("audit_left_out", reason="no provider has the state of the checkpoint")
-                return None
-            by_id = {order.id: order for order in page}
-            wrong |= {i: by_id[i].block_number for i in contradictions(by_id, own)}
+        try:
+            wrong = await self._wrong_orders(block, doubted)
+            wrong |= await self._wrong_positions(block)
+            wrong |= await self._missing_positions(state)
+        except StateUnavailable:
+            log.info("audit_left_out", reason="no provider has the state of the checkpoint")
+            return None
         now = await self._checkpoints.load()
         if now is None or now.last_hash != state.last_hash:
             raise TransientError("the checkpoint moved during the audit")
         await self._checkpoints.set_discrepancies(len(wrong.keys() & self._given_up))
         new = wrong.keys() - self._given_up
         self._given_up = set(wrong)
-        return min(wrong[i] for i in new) if new else None
+        return min(wrong[thing] for thing in new) if new else None
+
+    async def _wrong_orders(self, block: Header, doubted: set[int]) -> dict[Thing, int]:
+        wrong: dict[Thing, int] = {}
+        after = 0
+        while page := await self._orders.to_audit(after, PAGE, doubted):
+            after = page[-1].id
+            by_id = {order.id: order for order in page}
+            own = await self._chain.orders(list(by_id), block)
+            wrong |= {("order", i): by_id[i].block_number for i in contradictions(by_id, own)}
+        return wrong
+
+    async def _wrong_positions(self, block: Header) -> dict[Thing, int]:
+        wrong: dict[Thing, int] = {}
+        after = 0
+        while page := await self._orders.open_positions(after, PAGE):
+            after = page[-1].id
+            own = await self._chain.positions([position.id for position in page], block)
+            for position in page:
+                found = own.get(position.id)
+                if found is not None and found.id == position.id and not found.is_open:
+                    wrong["position", position.id] = position.block_number
+        return wrong
+
+    async def _missing_positions(self, state: State) -> dict[Thing, int]:
+        if state.first_position_id is None:
+            return {}
+        _, following = await self._chain.next_ids(state.last_block)
+        block = await self._orders.before_missing_position(state.first_position_id, following - 1)
+        return {} if block is None else {("positions", 0): block}
 
     async def replay_dead_letters(self, state: State) -> tuple[int, list[Change]]:
         """Apply the dead letters that are understood by now; return how many, and what changed."""

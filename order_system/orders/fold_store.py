@@ -167,7 +167,7 @@ async def apply_events(
         if proof is not None:
             wrong = contradictions(before | after, proof.contract_orders)
             if wrong:
-                raise Contradiction(f"the contract has other values for orders {wrong[:10]}")
+                raise Contradiction(wrong)
         await connection.execute(INSERT_ORDER_EVENTS, _encoded_steps(steps))
         await _write_orders(connection, before, dict(after))
         changes = [Change(order) for order in after.values()]

@@ -50,6 +50,8 @@ class Ingest:
             limits.range_blocks, limits.range_blocks_max, limits.range_logs_target
         )
         self._holes: set[int] = set()
+        self.doubted: set[int] = set()
+        """Orders whose contradiction was taken as it came; the audit looks at them again."""
 
     def forget_holes(self) -> None:
         """Look anew which ids have no order, after a rollback or reset."""
@@ -140,6 +142,8 @@ class Ingest:
             except (Contradiction, Incomplete) as error:
                 self._progress.retries += 1
                 log.warning("range_not_proven", first=first, last=last, reason=str(error))
+                if isinstance(error, Contradiction) and tries_left == 1:
+                    self.doubted.update(error.ids)
                 if isinstance(error, Incomplete) and await self._explain(error, batch):
                     continue
                 self._chain.distrust(batch.source)

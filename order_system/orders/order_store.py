@@ -31,11 +31,14 @@ from orders.fold_store import (
 from orders.lifecycle import (
     Order,
     OrderStep,
+    Position,
 )
 from orders.outcomes import Change, CheckpointMoved, Incomplete
 from orders.rows import (
     ORDER_COLUMNS,
+    POSITION_COLUMNS,
     order_of,
+    position_of,
     to_bytes,
     to_hex,
 )
@@ -106,9 +109,25 @@ RESET = (
     "DELETE FROM dead_letters WHERE source = 'order_events'",
     "DELETE FROM system_state WHERE component = 'order_events'",
 )
-PENDING = f"""
-    SELECT {ORDER_COLUMNS} FROM orders WHERE status = 'PENDING' AND order_id > $1
+# Open orders, those of the chain's last day, and those that somebody doubts.
+TO_AUDIT = f"""
+    SELECT {ORDER_COLUMNS} FROM orders
+    WHERE order_id > $1 AND (
+        status = 'PENDING' OR order_id = ANY($3::bigint[])
+        OR updated_at >= (SELECT last_block_time - interval '1 day' FROM system_state
+                          WHERE component = 'order_events'))
     ORDER BY order_id LIMIT $2
+"""
+OPEN_POSITIONS = f"""
+    SELECT {POSITION_COLUMNS} FROM positions WHERE status = 'OPEN' AND position_id > $1
+    ORDER BY position_id LIMIT $2
+"""
+# The newest position before the first id that is missing: what is missing came after it.
+BEFORE_MISSING_POSITION = """
+    SELECT coalesce((SELECT block_number FROM positions WHERE position_id = min(id) - 1), 0)
+    FROM generate_series($1::bigint, $2::bigint) AS id
+    WHERE NOT EXISTS (SELECT FROM positions WHERE position_id = id)
+    HAVING count(*) > 0
 """
 OPEN_DEAD_LETTERS = """
     SELECT id, tx_hash, log_index, block_number, payload::text FROM dead_letters
@@ -221,10 +240,23 @@ class OrderStore:
             rows = await self._pool.fetch(MISSING_ORDERS, first, last, limit)
         return [row["id"] for row in rows]
 
-    async def pending(self, after: int, limit: int) -> list[Order]:
-        """Return open orders with ids above ``after``, ascending, at most ``limit``."""
+    async def to_audit(self, after: int, limit: int, doubted: set[int]) -> list[Order]:
+        """Return orders to compare with the contract, with ids above ``after``, ascending."""
         with transient_errors():
-            return [order_of(row) for row in await self._pool.fetch(PENDING, after, limit)]
+            rows = await self._pool.fetch(TO_AUDIT, after, limit, sorted(doubted))
+        return [order_of(row) for row in rows]
+
+    async def open_positions(self, after: int, limit: int) -> list[Position]:
+        """Return open positions with ids above ``after``, ascending, at most ``limit``."""
+        with transient_errors():
+            rows = await self._pool.fetch(OPEN_POSITIONS, after, limit)
+        return [position_of(row) for row in rows]
+
+    async def before_missing_position(self, first: int, last: int) -> int | None:
+        """Return the block after which a position from ``first`` to ``last`` is missing, if any."""
+        with transient_errors():
+            block: int | None = await self._pool.fetchval(BEFORE_MISSING_POSITION, first, last)
+        return block
 
     async def dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]:
         """Return the open dead letters with their ids, by block, at most ``limit``."""

@@ -46,7 +46,15 @@ class CheckpointMoved(LinkoraError):  # noqa: N818 - a finding
 
 
 class Contradiction(LinkoraError):  # noqa: N818 - a finding
-    """The events do not lead to the contract's own state: a log must be missing."""
+    """The events do not lead to the contract's own state: a log must be missing.
+
+    Args:
+        ids: The orders of which that is so.
+    """
+
+    def __init__(self, ids: list[int]) -> None:
+        super().__init__(f"the contract has other values for orders {ids[:10]}")
+        self.ids = ids
 
 
 class Incomplete(LinkoraError):  # noqa: N818 - a finding

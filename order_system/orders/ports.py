@@ -7,9 +7,9 @@ import msgspec
 
 from orders.batch import Batch, NewToken
 from orders.chain.blocks import ChainIdentity, Header, Tip
-from orders.chain.decode import ContractOrder
+from orders.chain.decode import ContractOrder, ContractPosition
 from orders.events import DeadLetter, Event
-from orders.lifecycle import Order
+from orders.lifecycle import Order, Position
 from orders.outcomes import Change, State, Status
 from orders.rows import Token
 
@@ -42,6 +42,9 @@ class Chain(Protocol):
 
     async def orders(self, ids: Any, block: Header) -> dict[int, ContractOrder]:
         """Return the contract's own orders at the end of a block."""
+
+    async def positions(self, ids: Any, block: Header) -> dict[int, ContractPosition]:
+        """Return the contract's own positions at the end of a block."""
 
     async def next_ids(self, block: int) -> tuple[int, int]:
         """Return the contract's counters."""
@@ -108,8 +111,14 @@ class Orders(Protocol):
     async def reset(self) -> None:
         """Forget everything."""
 
-    async def pending(self, after: int, limit: int) -> list[Order]:
-        """Return open orders."""
+    async def to_audit(self, after: int, limit: int, doubted: set[int]) -> list[Order]:
+        """Return orders to compare with the contract."""
+
+    async def open_positions(self, after: int, limit: int) -> list[Position]:
+        """Return open positions."""
+
+    async def before_missing_position(self, first: int, last: int) -> int | None:
+        """Return the block after which a position is missing, if any."""
 
     async def dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]:
         """Return the open dead letters."""

@@ -211,12 +211,14 @@ class Scanner:
         replayed, changes = await self._audit.replay_dead_letters(state)
         self._publish(changes)
         log.info("dead_letters_replayed", count=replayed)
-        await self._repair(state, await self._audit.suspect(state))
+        await self._repair(state, await self._audit.suspect(state, self._ingest.doubted))
 
     async def _audit_when_due(self, state: State) -> bool:
-        if not self._audit.is_due():
+        if not self._audit.is_due() and not self._ingest.doubted:
             return False
-        return await self._repair(state, await self._audit.suspect(state))
+        doubted = set(self._ingest.doubted)
+        self._ingest.doubted.clear()
+        return await self._repair(state, await self._audit.suspect(state, doubted))
 
     async def _repair(self, state: State, block: int | None) -> bool:
         """Read everything from ``block`` on again; return whether there was something to do."""

@@ -2,6 +2,7 @@
 """Providers that fail, lie, lag and lose logs: the tables end as if they hadn't."""
 
 import asyncio
+import os
 import random
 
 import pytest
@@ -13,7 +14,8 @@ from linkora.database import open_pool
 from linkora.errors import TransientError
 from localchain.testing import anvil_chain
 
-SEED = 4711
+SEED = int(os.environ.get("FLAKY_SEED", "4711"))
+RUNS = int(os.environ.get("FLAKY_RUNS", "4"))
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ async def patiently(rig, seconds=30.0):
                 return
 
 
-@pytest.mark.parametrize("seed", range(SEED, SEED + 4))
+@pytest.mark.parametrize("seed", range(SEED, SEED + RUNS))
 async def test_a_flaky_provider_ends_in_the_same_tables_as_an_honest_one(chain, pool, seed):
     rng = random.Random(seed)
     async with flaky(chain.rpc_url, rng, rate=0.25, max_range=7) as proxy:
@@ -42,9 +44,11 @@ async def test_a_flaky_provider_ends_in_the_same_tables_as_an_honest_one(chain, 
         async with open_rig(proxy.url, chain.address, pool, **sizes) as rig:
             for _ in range(8):
                 for _ in range(3):
-                    await act(chain, rng)
+                    # what changes nothing in the contract can be lost without contradiction
+                    await act(chain, rng, has_orphans=False)
                 await patiently(rig)
             proxy.rate = 0.0
+            rig.scanner._audit._next_s = 0.0  # the audit comes, as it does every few minutes
             await patiently(rig)
         found = await dump(pool)
     expected = await fresh_scan(chain.rpc_url, chain.address, pool, window_blocks=5)

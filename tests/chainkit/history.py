@@ -12,14 +12,16 @@ from localchain.traffic import Book, choose_action, plan_call, read_book
 OPEN_ORDERS = 6
 
 
-async def act(chain: Chain, rng: random.Random, most: int = 4) -> None:
+async def act(chain: Chain, rng: random.Random, most: int = 4, *, has_orphans: bool = True) -> None:
     """Put up to ``most`` transactions into the next block; some of them may revert."""
     book: Book = await read_book(chain.trading)
     async with chain.one_block():
         for _ in range(rng.randint(1, most)):
             action = choose_action(rng, book, OPEN_ORDERS)
             await chain.send(*_flat(plan_call(rng, book, action, chain.users, TOKEN_ADDRESSES)))
-        if rng.random() < 0.15:  # an orphan: cancel or modify what does not exist yet
+        if (
+            has_orphans and rng.random() < 0.15
+        ):  # an orphan: cancel or modify what does not exist yet
             later = await chain.trading.read_int("nextOrderId") + rng.randint(3, 6)
             await chain.send(
                 *rng.choice([("cancelOrder", ETH, later), ("modifyOrder", ETH, later, 5, 6)])

@@ -71,6 +71,10 @@ class ChainReader:
         """Return the contract's own orders at the end of a block."""
         return await self._pool.ask(lambda client: client.orders(ids, block))
 
+    async def positions(self, ids: Sequence[int], block: Header) -> dict[int, ContractPosition]:
+        """Return the contract's own positions at the end of a block."""
+        return await self._pool.ask(lambda client: client.positions(ids, block))
+
     async def next_ids(self, block: int) -> tuple[int, int]:
         """Return the contract's counters of orders and positions at the end of a block."""
         return await self._pool.ask(lambda client: client.next_ids(block))
