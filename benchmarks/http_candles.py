@@ -100,8 +100,8 @@ async def fill(settings: object) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--port", type=int, default=18_022)
     options = parser.parse_args()
     with private_postgres() as postgres, private_redis() as redis:
