@@ -186,11 +186,17 @@ class GapStore:
         """Yield a connection in a transaction that no other writer of these symbols is beside."""
         wanted = sorted(set(symbols))
         with transient_errors():
-            async with self._pool.acquire() as connection, connection.transaction():
-                if len(await connection.fetch(_LOCK, wanted)) < len(wanted):
-                    await connection.execute(_REGISTER, wanted)
+            async with self._pool.acquire() as connection:
+                async with connection.transaction():
+                    if len(await connection.fetch(_LOCK, wanted)) == len(wanted):
+                        yield connection
+                        return
+                # New symbols are registered with no lock held: whoever registered while holding
+                # some could wait for another one that does the same.
+                await connection.execute(_REGISTER, wanted)
+                async with connection.transaction():
                     await connection.fetch(_LOCK, wanted)
-                yield connection
+                    yield connection
 
     async def _settle(
         self, connection: asyncpg.pool.PoolConnectionProxy, symbol: str, from_ms: int, to_ms: int
