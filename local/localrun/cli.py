@@ -81,7 +81,6 @@ def start(options: Options, layout: Layout) -> int:
     if options.is_detached:
         say("stop it with ./run_local.sh stop")
         return EXIT_FAILED if wrong else 0
-    say("Ctrl-C stops it; the logs follow\n")
     return _stay(suite, situation, layout)
 
 
@@ -145,10 +144,12 @@ def _bring_up(suite: Suite, situation: Situation) -> dict[str, str]:
 
 def _stay(suite: Suite, situation: Situation, layout: Layout) -> int:
     """Print the logs until a signal ends the suite (0) or the supervisor dies (1)."""
-    names = [program.name for program in services(situation)]
-    follower = Follower(layout, ["postgres", "redis", *names], lines_before=0)
     assert suite.process is not None  # noqa: S101 - launched
     try:
+        names = [program.name for program in services(situation)]
+        follower = Follower(layout, ["postgres", "redis", *names], lines_before=0)
+        # Whoever reads this line may send the signal at once.
+        say("Ctrl-C stops it; the logs follow\n")
         while suite.process.poll() is None:
             follower.print_new()
             time.sleep(FOLLOW_INTERVAL_S)

@@ -155,6 +155,8 @@ def test_a_killed_service_is_started_again(local: Local) -> None:
     killed = local.pid("api-server")
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: local.pid("api-server") not in {0, killed} and answers_healthy(local))
+    # The supervisor calls it running only after a while.
+    wait_until(lambda: local.run("status")[0] == 0)
 
 
 def test_after_the_supervisor_is_killed_a_new_start_resumes_with_the_data(local: Local) -> None:

@@ -14,6 +14,8 @@ from linkora.timeframes import TIMEFRAMES
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="package")]
 
+# The server tells a running candle every five seconds; the next trade may take longer.
+PATIENCE_MS = 20_000
 # How many pixels of the chart have a colour that only candles have.
 COLOURED_PIXELS = """colour => {
   const [r, g, b] = colour;
@@ -53,9 +55,9 @@ def seen_requests(page: Page, part: str) -> Callable[[], list[str]]:
 async def test_the_chart_is_drawn_and_its_last_bar_moves(page):
     assert await page.evaluate(COLOURED_PIXELS, DARK_UP) > 200
     before = await page.locator("#legend").inner_text()
-    await expect(page.locator("#legend")).not_to_have_text(before)
+    await expect(page.locator("#legend")).not_to_have_text(before, timeout=PATIENCE_MS)
     shown = await page.locator("#price").inner_text()
-    await expect(page.locator("#price")).not_to_have_text(shown)
+    await expect(page.locator("#price")).not_to_have_text(shown, timeout=PATIENCE_MS)
 
 
 async def test_the_price_shown_is_the_one_that_the_api_tells(page, product):
