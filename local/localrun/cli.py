@@ -93,7 +93,8 @@ def show_status(_: Options, layout: Layout) -> int:
         return EXIT_NOT_RUNNING
     wrong = {p.name: problem for p in services(situation) if (problem := ask(p))}
     states = [(str(p["name"]), str(p["statename"]).lower()) for p in supervisor.processes()]
-    wrong |= {name: "does not run" for name, state in states if state != "running"}
+    # A program that answers has started, whatever the supervisor waits for still.
+    wrong |= {name: f"is {state}" for name, state in states if state not in {"running", "starting"}}
     say(f"{describe_states(states, wrong)}\n\n{describe_places(situation, layout.folder)}")
     return EXIT_FAILED if wrong else 0
 
