@@ -37,6 +37,19 @@ async def until(url, is_so, within_s=15.0):
             await asyncio.sleep(0.02)
 
 
+async def until_listening(port, within_s=15.0):
+    async with asyncio.timeout(within_s):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return
+
+
 async def test_orders_reach_rest_and_websocket_within_a_second_of_their_block(
     chain, database, redis_settings
 ):
@@ -90,7 +103,7 @@ async def test_killed_again_and_again_under_traffic_it_ends_complete(
     api = free_port()
     variables = environment(
         database, redis_settings, WEB3_PROVIDER=chain.rpc_url, TRADING_ADDRESS=chain.address,
-        ORDER_API_PORT=str(api), EVENTS_PORT="0",
+        ORDER_API_PORT=str(api), EVENTS_PORT=str(events := free_port()),
     )  # fmt: skip
     created = 0
     async with running("api", variables):
@@ -103,6 +116,8 @@ async def test_killed_again_and_again_under_traffic_it_ends_complete(
                 process.send_signal(signal.SIGKILL)
                 await process.wait()
         async with running("events", variables) as process:
+            # A signal before the process has set itself up would just end it.
+            await until_listening(events)
             url = f"http://127.0.0.1:{api}"
             body, _ = await until(f"{url}/orders/all", lambda body: body["total"] == created, 30)
             ids = {order["id"] for order in body["orders"]}
