@@ -27,6 +27,7 @@ LOCK_FILES = (
 
 # What distributions call their licence, where that is not an SPDX expression.
 SPDX = {
+    "Apache": "Apache-2.0",
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD": "BSD-2-Clause",
