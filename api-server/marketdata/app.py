@@ -13,7 +13,7 @@ from linkora.health import Health
 from linkora.http import EXCEPTION_HANDLERS, observability_routes
 from linkora.hub import Hub
 from linkora.sockets import Sockets
-from marketdata.binance_streams import speak_binance
+from marketdata.binance_dialect import speak_binance
 from marketdata.rest import Rest
 from marketdata.websocket import MarketChannels
 

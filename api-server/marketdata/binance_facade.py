@@ -15,26 +15,27 @@ from linkora.http import json_bytes_response, json_response
 from linkora.market import OrderBook
 from linkora.messages import TradeMessage
 from marketdata.assets import Precision
-from marketdata.binance_wire import (
-    LEVELS_KEPT,
+from marketdata.binance_params import (
     MAX_DEPTH,
     MAX_KLINES,
     MAX_TRADES,
     BinanceError,
-    Day,
-    aggregate_trade,
-    book_ticker,
-    day_ticker,
-    depth,
     illegal,
     interval_of,
     invalid_symbol,
     limit_of,
     number_of,
-    single_trade,
-    symbol_info,
     symbol_of,
     symbols_of,
+)
+from marketdata.binance_tickers import Day, day_ticker
+from marketdata.binance_wire import (
+    LEVELS_KEPT,
+    aggregate_trade,
+    book_ticker,
+    depth,
+    single_trade,
+    symbol_info,
 )
 from marketdata.params import FIRST_MS, LAST_MS, CandleRange
 

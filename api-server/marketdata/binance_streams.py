@@ -1,45 +1,25 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-"""Binance's streams under ``/binance``: ``/ws``, ``/ws/<stream>``, ``/stream?streams=``.
+"""What Binance's streams say: candles, books and trades, told to who follows them."""
 
-Differences from the exchange: the books have the 20 best levels; each trade is an aggregate of
-one; ``1s`` klines, tickers and diffs deeper than 20 levels do not exist here.
-"""
-
-import asyncio
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
-from starlette.websockets import WebSocket
-
-from linkora.dialog import Allowance
 from linkora.hub import Frame, Hub
 from linkora.market import Candle, OrderBook
 from linkora.messages import TradesMessage
-from linkora.sockets import CLOSE_TOO_MANY, Connection, Sockets, encode
+from linkora.sockets import encode
 from linkora.timeframes import Timeframe
+from marketdata.binance_intervals import INTERVAL_OF
+from marketdata.binance_names import StreamTopic
 from marketdata.binance_wire import (
-    INTERVAL_OF,
-    Stream,
     book_ticker,
     depth,
     depth_update,
     kline_event,
-    parse_stream,
     trade_event,
 )
 from marketdata.board import Board
 from marketdata.params import LEVELS
-
-# Binance tells open klines this often.
-KLINE_INTERVAL_MS = 2_000
-
-
-class StreamTopic(NamedTuple):
-    """The followers of one stream, in one of its two forms."""
-
-    name: str
-    is_combined: bool
 
 
 class BinanceAudience:
@@ -110,112 +90,6 @@ class BinanceAudience:
     def _followed(self, name: str) -> list[StreamTopic]:
         topics = (StreamTopic(name, is_combined=False), StreamTopic(name, is_combined=True))
         return [topic for topic in topics if self._hub.has_followers(topic)]
-
-
-async def speak_binance(websocket: WebSocket, sockets: Sockets, hub: Hub) -> None:
-    """Serve one client that speaks Binance's dialect."""
-    path_stream = websocket.path_params.get("stream", "")
-    listed = websocket.query_params.get("streams", "")
-    is_combined = websocket.url.path.endswith("/stream")
-    async with sockets.accept(websocket, is_pinged=True) as connection:
-        dialect = _Dialect(connection, sockets, hub, is_combined=is_combined)
-        try:
-            dialect.subscribe([name for name in (listed or path_stream).split("/") if name])
-            await dialect.run(websocket)
-        finally:
-            for topic in connection.topics:
-                hub.leave(topic, connection)
-
-
-class _Request(msgspec.Struct):
-    method: str
-    params: list[Any] = []
-    id: int | str | None = None
-
-
-class _Dialect:
-    def __init__(
-        self, connection: Connection, sockets: Sockets, hub: Hub, *, is_combined: bool
-    ) -> None:
-        self._connection = connection
-        self._limits = sockets.limits
-        self._hub = hub
-        self._is_combined = is_combined
-        self._allowance = Allowance(self._limits.max_messages_per_s)
-
-    async def run(self, websocket: WebSocket) -> None:
-        while True:
-            event = await websocket.receive()
-            if event["type"] != "websocket.receive":
-                return
-            now_s = asyncio.get_running_loop().time()
-            self._connection.heard(now_s)
-            if not self._allowance.take(now_s):
-                self._connection.close(CLOSE_TOO_MANY, "too many messages")
-                return
-            self._connection.say(self._answer(event.get("text") or event.get("bytes") or ""))
-
-    def subscribe(self, names: list[str]) -> list[str]:
-        """Follow the streams; return the names of those that do not exist here."""
-        refused = []
-        for name in names:
-            stream = parse_stream(name, is_combined=self._is_combined)
-            topic = StreamTopic(name, self._is_combined)
-            is_too_many = len(self._connection.topics) >= self._limits.max_subscriptions
-            if stream is None or is_too_many:
-                refused.append(name)
-            elif topic not in self._connection.topics:
-                self._connection.topics[topic] = name
-                self._hub.join(topic, self._connection, _interval_ms(stream))
-        return refused
-
-    def _answer(self, text: str | bytes) -> dict[str, Any]:
-        try:
-            request = msgspec.json.decode(text, type=_Request)
-        except msgspec.ValidationError as error:
-            return {"code": 2, "msg": f"Invalid request: {error}"}
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return {"code": 3, "msg": f"Invalid JSON: {error}"}
-        try:
-            result = self._react(request.method, request.params)
-        except ValueError as error:
-            return {"code": 2, "msg": f"Invalid request: {error}", "id": request.id}
-        return {"result": result, "id": request.id}
-
-    def _react(self, method: str, params: list[Any]) -> Any:
-        names = [str(name) for name in params]
-        match method:
-            case "SUBSCRIBE":
-                refused = self.subscribe(names)
-                if refused:
-                    raise ValueError(f"unknown streams {refused}")
-                return None
-            case "UNSUBSCRIBE":
-                return self._unsubscribe(names)
-            case "LIST_SUBSCRIPTIONS":
-                return list(self._connection.topics.values())
-            case "SET_PROPERTY" if len(params) == 2 and names[0] == "combined":
-                return self._combine(is_combined=params[1] is True)
-            case "GET_PROPERTY" if names == ["combined"]:
-                return self._is_combined
-            case _:
-                raise ValueError(f"unknown method or property {method}")
-
-    def _unsubscribe(self, names: list[str]) -> None:
-        for name in names:
-            topic = StreamTopic(name, self._is_combined)
-            self._connection.topics.pop(topic, None)
-            self._hub.leave(topic, self._connection)
-
-    def _combine(self, *, is_combined: bool) -> None:
-        names = [str(name) for name in self._connection.topics.values()]
-        self._unsubscribe(names)
-        self._is_combined = is_combined
-        self.subscribe(names)
-
-
-def _interval_ms(stream: Stream) -> int:
-    return KLINE_INTERVAL_MS if stream.kind == "kline" else 0
 
 
 def _kline(symbol: str, interval: str) -> str:

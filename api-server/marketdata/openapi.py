@@ -12,7 +12,8 @@ import msgspec
 from linkora.messages import TradeMessage
 from linkora.timeframes import TIMEFRAMES
 from marketdata import params
-from marketdata.binance_wire import INTERVALS, MAX_KLINES
+from marketdata.binance_intervals import INTERVALS
+from marketdata.binance_params import MAX_KLINES
 from marketdata.udf import MAX_BARS, MAX_FOUND, RESOLUTIONS
 from marketdata.wire import Book, CandleRow
 

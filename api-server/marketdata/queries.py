@@ -18,7 +18,8 @@ from linkora.database import transient_errors
 from linkora.market import Candle, Level, OrderBook
 from linkora.timeframes import TIMEFRAMES, Timeframe
 from marketdata.assets import Precision
-from marketdata.binance_wire import INTERVALS, Day
+from marketdata.binance_intervals import INTERVALS
+from marketdata.binance_tickers import Day
 from marketdata.params import FIRST_MS, LAST_MS, CandleRange, GapRange
 
 # Planning anew is cheaper than the generic plan that PostgreSQL tries at the sixth execution,

@@ -32,7 +32,7 @@ from linkora.messages import (
 from linkora.pubsub import Subscribed, listen
 from linkora.timeframes import TIMEFRAMES, Timeframe
 from marketdata.aggregation import Changes, Ladder, Stale, horizon
-from marketdata.binance_wire import WIDER
+from marketdata.binance_intervals import WIDER
 from marketdata.board import Board
 
 log = structlog.get_logger(__name__)

@@ -18,7 +18,7 @@ from linkora import channels
 from linkora.market import Trade
 from linkora.messages import encode_trades, trade_message
 from linkora.timeframes import HOUR_MS, MINUTE_MS, floor_minute_ms
-from marketdata.binance_wire import INTERVALS
+from marketdata.binance_intervals import INTERVALS
 from testkit.market import Collector, Server, book, minute, now_ms, running, until
 
 with warnings.catch_warnings():  # it imports names that websockets calls old

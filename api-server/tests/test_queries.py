@@ -10,7 +10,7 @@ from linkora.database import open_pool
 from linkora.decimals import plain
 from linkora.settings import DatabaseSettings
 from linkora.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, TIMEFRAMES
-from marketdata.binance_wire import INTERVALS
+from marketdata.binance_intervals import INTERVALS
 from marketdata.params import CandleRange, GapRange
 from marketdata.queries import SERVER_SETTINGS, Queries
 from marketdata.wire import candle_row
