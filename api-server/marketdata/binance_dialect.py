@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """Binance's streams under ``/binance``: ``/ws``, ``/ws/<stream>``, ``/stream?streams=``.
 
-Differences from the exchange: the books have the 20 best levels; each trade is an aggregate of
-one; ``1s`` klines, tickers and diffs deeper than 20 levels do not exist here.
+Source of the rules: Binance's public documentation of the web socket streams. A stream that we
+have not is refused by an error in its form; Binance itself keeps silent about some such names.
 """
 
 import asyncio
@@ -14,10 +14,7 @@ from starlette.websockets import WebSocket
 from linkora.dialog import Allowance
 from linkora.hub import Hub
 from linkora.sockets import CLOSE_TOO_MANY, Connection, Sockets
-from marketdata.binance_names import Stream, StreamTopic, parse_stream
-
-# Binance tells open klines this often.
-KLINE_INTERVAL_MS = 2_000
+from marketdata.binance_names import StreamTopic, interval_ms
 
 
 async def speak_binance(websocket: WebSocket, sockets: Sockets, hub: Hub) -> None:
@@ -28,7 +25,7 @@ async def speak_binance(websocket: WebSocket, sockets: Sockets, hub: Hub) -> Non
     async with sockets.accept(websocket, is_pinged=True) as connection:
         dialect = _Dialect(connection, sockets, hub, is_combined=is_combined)
         try:
-            dialect.subscribe([name for name in (listed or path_stream).split("/") if name])
+            dialect.open([name for name in (listed or path_stream).split("/") if name])
             await dialect.run(websocket)
         finally:
             for topic in connection.topics:
@@ -51,6 +48,12 @@ class _Dialect:
         self._is_combined = is_combined
         self._allowance = Allowance(self._limits.max_messages_per_s)
 
+    def open(self, names: list[str]) -> None:
+        """Follow the streams that the URL names."""
+        refused = self.subscribe(names)
+        if refused:
+            self._connection.say(_refusal(refused))
+
     async def run(self, websocket: WebSocket) -> None:
         while True:
             event = await websocket.receive()
@@ -67,14 +70,16 @@ class _Dialect:
         """Follow the streams; return the names of those that do not exist here."""
         refused = []
         for name in names:
-            stream = parse_stream(name, is_combined=self._is_combined)
+            pace_ms = interval_ms(name)
             topic = StreamTopic(name, self._is_combined)
             is_too_many = len(self._connection.topics) >= self._limits.max_subscriptions
-            if stream is None or is_too_many:
+            if topic in self._connection.topics:
+                continue
+            if pace_ms is None or is_too_many:
                 refused.append(name)
-            elif topic not in self._connection.topics:
+            else:
                 self._connection.topics[topic] = name
-                self._hub.join(topic, self._connection, _interval_ms(stream))
+                self._hub.join(topic, self._connection, pace_ms)
         return refused
 
     def _answer(self, text: str | bytes) -> dict[str, Any]:
@@ -96,7 +101,7 @@ class _Dialect:
             case "SUBSCRIBE":
                 refused = self.subscribe(names)
                 if refused:
-                    raise ValueError(f"unknown streams {refused}")
+                    raise ValueError(_unknown(refused))
                 return None
             case "UNSUBSCRIBE":
                 return self._unsubscribe(names)
@@ -122,5 +127,9 @@ class _Dialect:
         self.subscribe(names)
 
 
-def _interval_ms(stream: Stream) -> int:
-    return KLINE_INTERVAL_MS if stream.kind == "kline" else 0
+def _unknown(names: list[str]) -> str:
+    return f"unknown or too many streams {names}"
+
+
+def _refusal(names: list[str]) -> dict[str, Any]:
+    return {"code": 2, "msg": f"Invalid request: {_unknown(names)}", "id": None}

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """Binance's read-only REST under ``/api/v3``, so that its clients work here by one URL."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -15,34 +14,37 @@ from linkora.http import json_bytes_response, json_response
 from linkora.market import OrderBook
 from linkora.messages import TradeMessage
 from marketdata.assets import Precision
+from marketdata.binance_intervals import INTERVALS, SECOND, in_zone
 from marketdata.binance_params import (
     MAX_DEPTH,
     MAX_KLINES,
     MAX_TRADES,
     BinanceError,
+    check_single,
     illegal,
     interval_of,
     invalid_symbol,
     limit_of,
+    not_valid,
     number_of,
     symbol_of,
     symbols_of,
+    time_of,
+    zone_of,
 )
+from marketdata.binance_seconds import fold
 from marketdata.binance_tickers import Day, day_ticker
 from marketdata.binance_wire import (
-    LEVELS_KEPT,
     aggregate_trade,
     book_ticker,
     depth,
+    kline_row,
+    rate_limits,
     single_trade,
     symbol_info,
 )
-from marketdata.params import FIRST_MS, LAST_MS, CandleRange
+from marketdata.params import CandleRange
 
-DAYS_MAX_AGE_S = 1.0
-TIME_MAX_MS = LAST_MS - 1
-# Microseconds are taken, too: any time beyond the year 5138 in ms.
-_MICROSECONDS_FROM = 10**14
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -51,9 +53,6 @@ class Queries(Protocol):
 
     async def klines_json(self, wanted: CandleRange) -> bytes:
         """Return the candles as Binance's rows, a JSON array, ascending."""
-
-    async def newest_days(self, symbols: list[str]) -> list[Day]:
-        """Return what the newest 24 hours of each symbol add up to."""
 
 
 class Symbols(Protocol):
@@ -76,16 +75,32 @@ class Newest(Protocol):
     async def newest_price(self, symbol: str) -> str | None: ...  # noqa: D102
 
 
-class BinanceFacade:
-    """The endpoints."""
+class Days(Protocol):
+    """What the newest days add up to."""
 
-    def __init__(self, queries: Queries, symbols: Symbols, newest: Newest) -> None:
+    async def newest(self) -> dict[str, Day]:
+        """Return each symbol's newest 24 hours."""
+
+
+class BinanceFacade:
+    """The endpoints.
+
+    Args:
+        queries: Where klines are.
+        symbols: What is known of symbols.
+        newest: The newest books, trades and prices.
+        days: The newest 24 hours.
+        rate_limit: How many requests a minute one address may make, 0 for any number.
+    """
+
+    def __init__(
+        self, queries: Queries, symbols: Symbols, newest: Newest, days: Days, rate_limit: int = 0
+    ) -> None:
         self._queries = queries
         self._symbols = symbols
         self._newest = newest
-        self._days: dict[str, Day] = {}
-        self._days_at_s = -DAYS_MAX_AGE_S
-        self._days_lock = asyncio.Lock()
+        self._days = days
+        self._rate_limit = rate_limit
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -120,7 +135,7 @@ class BinanceFacade:
             {
                 "timezone": "UTC",
                 "serverTime": _now_ms(),
-                "rateLimits": [],
+                "rateLimits": rate_limits(self._rate_limit),
                 "exchangeFilters": [],
                 "symbols": infos,
             }
@@ -129,28 +144,26 @@ class BinanceFacade:
     async def klines(self, request: Request) -> Response:
         """``klines``: from ``startTime`` on, else the newest ones up to ``endTime``."""
         query = request.query_params
-        symbol = await self._known(symbol_of(query))
-        frame = interval_of(query)
-        if query.get("timeZone", "0") not in {"0", "+0", "00:00", "0:00", "+00:00"}:
-            raise illegal("timeZone", "^0$")
-        wanted = CandleRange(
-            symbol=symbol,
-            frame=frame,
-            start_ms=_time_of(query.get("startTime"), "startTime"),
-            end_ms=_time_of(query.get("endTime"), "endTime"),
-            limit=limit_of(query, 500, MAX_KLINES),
-            order="asc",
-        )
+        symbol, interval, shift_ms = symbol_of(query), interval_of(query), zone_of(query)
+        limit = limit_of(query, 500, MAX_KLINES)
+        start_ms, end_ms = time_of(query, "startTime"), time_of(query, "endTime")
+        await self._known(symbol)
+        if interval == SECOND:
+            return json_response(await self._seconds(symbol, start_ms, end_ms, limit))
+        frame = in_zone(INTERVALS[interval], shift_ms)
+        if frame is None:
+            raise not_valid("timeZone")
+        wanted = CandleRange(symbol, frame, start_ms, end_ms, limit, "asc")
         return json_bytes_response(await self._queries.klines_json(wanted))
 
     async def depth(self, request: Request) -> Response:
-        """``depth``: as many levels as are kept."""
+        """``depth``: as many levels as are wanted and kept."""
         symbol = await self._known(symbol_of(request.query_params))
         limit = limit_of(request.query_params, 100, MAX_DEPTH)
         book, _ = await self._newest.newest_book(symbol)
         if book is None:
             return json_response({"lastUpdateId": 0, "bids": [], "asks": []})
-        return json_response(depth(book, min(limit, LEVELS_KEPT)))
+        return json_response(depth(book, limit))
 
     async def aggregate_trades(self, request: Request) -> Response:
         """``aggTrades``: of the recent trades, the oldest first."""
@@ -173,7 +186,7 @@ class BinanceFacade:
         if kind not in {"FULL", "MINI"}:
             raise illegal("type", "^(FULL|MINI)$")
         names = await self._asked(request)
-        days = await self._newest_days()
+        days = await self._days.newest()
         told = []
         for name in names:
             if name in days:
@@ -204,8 +217,8 @@ class BinanceFacade:
         symbol = await self._known(symbol_of(query))
         limit = limit_of(query, 500, MAX_TRADES)
         from_id = number_of(query, "fromId")
-        start_ms = _time_of(query.get("startTime"), "startTime")
-        end_ms = _time_of(query.get("endTime"), "endTime")
+        start_ms = time_of(query, "startTime")
+        end_ms = time_of(query, "endTime")
         recent, _ = await self._newest.newest_trades(symbol, MAX_TRADES)
         kept = [
             trade
@@ -217,13 +230,18 @@ class BinanceFacade:
         from_start = from_id is not None or start_ms is not None
         return kept[:limit] if from_start else kept[-limit:]
 
-    async def _newest_days(self) -> dict[str, Day]:
-        async with self._days_lock:
-            if time.monotonic() - self._days_at_s >= DAYS_MAX_AGE_S:
-                days = await self._queries.newest_days(await self._symbols.names())
-                self._days = {day.symbol: day for day in days}
-                self._days_at_s = time.monotonic()
-            return self._days
+    async def _seconds(
+        self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[list[Any]]:
+        """Return rows of one second, as far back as the recent trades reach without a hole."""
+        recent, _ = await self._newest.newest_trades(symbol, MAX_TRADES)
+        rows = [
+            kline_row(candle)
+            for candle in fold(symbol, recent)
+            if (start_ms is None or candle.open_time_ms >= start_ms)
+            and (end_ms is None or candle.open_time_ms <= end_ms)
+        ]
+        return rows[-limit:] if start_ms is None else rows[:limit]
 
     async def _asked(self, request: Request) -> list[str]:
         names = symbols_of(request.query_params)
@@ -250,6 +268,7 @@ def _guarded(ask: Endpoint) -> Endpoint:
 
     async def answer(request: Request) -> Response:
         try:
+            check_single([name for name, _ in request.query_params.multi_items()])
             return await ask(request)
         except BinanceError as error:
             return json_response({"code": error.code, "msg": error.message}, 400)
@@ -257,15 +276,6 @@ def _guarded(ask: Endpoint) -> Endpoint:
             return json_response({"code": -1100, "msg": error.message}, error.status)
 
     return answer
-
-
-def _time_of(text: str | None, name: str) -> int | None:
-    """Return a time in ms; what is out of range is moved to its end."""
-    number = number_of({name: text} if text is not None else {}, name)
-    if number is None:
-        return None
-    moment_ms = number // 1000 if number >= _MICROSECONDS_FROM else number
-    return min(max(moment_ms, FIRST_MS), TIME_MAX_MS)
 
 
 def _now_ms() -> int:

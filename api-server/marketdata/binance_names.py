@@ -3,49 +3,46 @@
 
 from typing import NamedTuple
 
-import msgspec
+from marketdata.binance_intervals import SECOND, STREAMED
+from marketdata.params import LEVELS
 
-from marketdata.binance_intervals import INTERVALS
+# Binance tells open klines this often; those of one second, and tickers, every second.
+KLINE_INTERVAL_MS = 2_000
+SECOND_INTERVAL_MS = 1_000
+BOOK_PACES = ("", "@100ms", "@1000ms")
+ALL_PACES = ("", "@1000ms", "@3000ms")
+TICKERS = ("ticker", "miniTicker")
+_OTHERS = {"bookTicker", "aggTrade", "trade", *TICKERS}
+_BOOKS = {f"depth{levels}{pace}" for levels in ("", *LEVELS) for pace in BOOK_PACES}
+_ALL = {f"!{kind}@arr{pace}" for kind in TICKERS for pace in ALL_PACES}
 
 
-class Stream(msgspec.Struct, frozen=True):
-    """One stream's name, taken apart.
+class StreamTopic(NamedTuple):
+    """The followers of one stream, in one of its two forms.
 
     Attributes:
-        kind: ``kline``, ``depth`` (changes), ``book``, ``bookTicker``, ``aggTrade`` or ``trade``.
-        detail: The interval of a kline; the levels of a book.
         is_combined: Whether payloads are wrapped with the stream's name.
     """
 
     name: str
-    symbol: str
-    kind: str
-    detail: str = ""
-    is_combined: bool = False
-
-
-def parse_stream(name: str, *, is_combined: bool) -> Stream | None:
-    """Return the stream of that name, ``None`` for one that we have not."""
-    symbol, _, kind = name.partition("@")
-    detail = ""
-    plain_kind = kind.removesuffix("@100ms").removesuffix("@1000ms")
-    if plain_kind.startswith("kline_"):
-        kind, detail = "kline", kind.removeprefix("kline_")
-        if detail not in INTERVALS:
-            return None
-    elif plain_kind in {"depth5", "depth10", "depth20"}:
-        kind, detail = "book", plain_kind.removeprefix("depth")
-    elif plain_kind == "depth":
-        kind = "depth"
-    elif kind not in {"bookTicker", "aggTrade", "trade"}:
-        return None
-    if not symbol or symbol != symbol.lower():
-        return None
-    return Stream(name, symbol.upper(), kind, detail, is_combined)
-
-
-class StreamTopic(NamedTuple):
-    """The followers of one stream, in one of its two forms."""
-
-    name: str
     is_combined: bool
+
+
+def kline_name(symbol: str, interval: str) -> str:
+    """Return the name of the stream of klines."""
+    return f"{symbol.lower()}@kline_{interval}"
+
+
+def interval_ms(name: str) -> int | None:
+    """Return how far apart open states of that stream are, ``None`` if we have no such stream."""
+    if name in _ALL:
+        return 0
+    symbol, _, kind = name.partition("@")
+    if not symbol or symbol != symbol.lower() or symbol.startswith("!"):
+        return None
+    if kind.startswith("kline_"):
+        interval = kind.removeprefix("kline_")
+        if interval == SECOND:
+            return SECOND_INTERVAL_MS
+        return KLINE_INTERVAL_MS if interval in STREAMED else None
+    return 0 if kind in _BOOKS | _OTHERS else None

@@ -61,3 +61,21 @@ def day_ticker(day: Day, book: OrderBook | None, *, is_mini: bool) -> dict[str, 
         "askPrice": best.get("a", plain(Decimal(0))),
         "askQty": best.get("A", plain(Decimal(0))),
     }
+
+
+_EVENT_FIELDS = {
+    "s": "symbol", "p": "priceChange", "P": "priceChangePercent", "w": "weightedAvgPrice",
+    "x": "prevClosePrice", "c": "lastPrice", "Q": "lastQty", "b": "bidPrice", "B": "bidQty",
+    "a": "askPrice", "A": "askQty", "o": "openPrice", "h": "highPrice", "l": "lowPrice",
+    "v": "volume", "q": "quoteVolume", "O": "openTime", "C": "closeTime", "F": "firstId",
+    "L": "lastId", "n": "count",
+}  # fmt: skip
+_MINI_FIELDS = {name: _EVENT_FIELDS[name] for name in "scohlvq"}
+
+
+def ticker_event(day: Day, book: OrderBook | None, *, is_mini: bool) -> dict[str, Any]:
+    """Return the payload of ``@ticker`` or ``@miniTicker``, without the time of the event."""
+    values = day_ticker(day, book, is_mini=is_mini)
+    fields = _MINI_FIELDS if is_mini else _EVENT_FIELDS
+    event = "24hrMiniTicker" if is_mini else "24hrTicker"
+    return {"e": event, **{short: values[name] for short, name in fields.items()}}

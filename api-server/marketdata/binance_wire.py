@@ -13,8 +13,6 @@ from linkora.market import Candle, Level, OrderBook
 from linkora.messages import TradeMessage
 from marketdata.assets import Precision, split_symbol
 
-LEVELS_KEPT = 20
-
 
 def pairs(levels: Iterable[Level]) -> list[tuple[str, str]]:
     """Return the levels of a book as Binance writes them."""
@@ -67,7 +65,13 @@ def book_ticker(book: OrderBook) -> dict[str, Any]:
 
 
 def kline_event(candle: Candle, interval: str, event_ms: int) -> dict[str, Any]:
-    """Return the payload of ``@kline_<interval>``; the numbers of the trades are not known."""
+    """Return the payload of ``@kline_<interval>``; the numbers of the trades are not known.
+
+    Args:
+        candle: The kline.
+        interval: Its name, perhaps with a zone.
+        event_ms: The present, Unix ms.
+    """
     return {
         "e": "kline",
         "E": event_ms,
@@ -76,7 +80,7 @@ def kline_event(candle: Candle, interval: str, event_ms: int) -> dict[str, Any]:
             "t": candle.open_time_ms,
             "T": candle.close_time_ms,
             "s": candle.symbol,
-            "i": interval,
+            "i": interval.partition("@")[0],
             "f": -1,
             "L": -1,
             "o": plain(candle.open),
@@ -92,6 +96,24 @@ def kline_event(candle: Candle, interval: str, event_ms: int) -> dict[str, Any]:
             "B": "0",
         },
     }
+
+
+def kline_row(candle: Candle) -> list[Any]:
+    """Return an element of ``klines``; the last of the twelve is no longer used by Binance."""
+    return [
+        candle.open_time_ms,
+        plain(candle.open),
+        plain(candle.high),
+        plain(candle.low),
+        plain(candle.close),
+        plain(candle.volume),
+        candle.close_time_ms,
+        plain(candle.quote_volume),
+        candle.trades,
+        plain(candle.taker_buy_volume),
+        plain(candle.taker_buy_quote_volume),
+        "0",
+    ]
 
 
 def aggregate_trade(trade: TradeMessage) -> dict[str, Any]:
@@ -135,6 +157,20 @@ def trade_event(kind: str, symbol: str, trade: TradeMessage, event_ms: int) -> d
         "m": trade.is_buyer_maker,
         "M": True,
     }
+
+
+def rate_limits(requests_per_minute: int) -> list[dict[str, Any]]:
+    """Return ``exchangeInfo.rateLimits``: here each request counts one; 0 for no limit."""
+    if not requests_per_minute:
+        return []
+    return [
+        {
+            "rateLimitType": "RAW_REQUESTS",
+            "interval": "MINUTE",
+            "intervalNum": 1,
+            "limit": requests_per_minute,
+        }
+    ]
 
 
 def symbol_info(name: str, precision: Precision) -> dict[str, Any]:

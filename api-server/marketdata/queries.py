@@ -11,15 +11,16 @@ import msgspec
 
 from linkora.database import transient_errors
 from linkora.market import Candle, OrderBook
-from linkora.timeframes import TIMEFRAMES, Timeframe
+from linkora.timeframes import Timeframe
 from marketdata import market_sql
 from marketdata.assets import Precision
+from marketdata.binance_intervals import FoldedFrame
 from marketdata.binance_tickers import Day
 from marketdata.candles_sql import STATEMENTS
-from marketdata.klines_sql import KLINES
+from marketdata.klines_sql import klines
 from marketdata.params import FIRST_MS, CandleRange, GapRange
 from marketdata.records import book_of, candle_of
-from marketdata.spans import EPOCH, floor, moment, on_grid, spans
+from marketdata.spans import EPOCH, moment, on_grid, spans
 
 # Planning anew is cheaper than the generic plan that PostgreSQL tries at the sixth execution,
 # which looks at every chunk of the table.
@@ -117,18 +118,14 @@ class Queries:
 
     async def klines_json(self, wanted: CandleRange) -> bytes:
         """Return the candles as Binance's rows, a JSON array, ascending."""
-        frame, is_descending = wanted.frame, wanted.start_ms is None
-        if frame.name in TIMEFRAMES:
-            sql = KLINES[frame.table, False, is_descending]
-            return await self._body(sql, wanted, is_descending=is_descending)
-        sql = KLINES[frame.table, True, is_descending]
-        width = timedelta(milliseconds=frame.width_ms)
+        is_descending = wanted.start_ms is None
+        if isinstance(wanted.frame, FoldedFrame):
+            wanted = on_grid(wanted)
         body = "[]"
         async with self._connection() as connection:
-            for low, high in spans(on_grid(wanted), _now(), is_descending=is_descending):
-                count, body = await connection.fetchrow(
-                    sql, wanted.symbol, floor(frame, low), high, wanted.limit, width
-                )
+            for low, high in spans(wanted, _now(), is_descending=is_descending):
+                sql, arguments = klines(wanted, low, high)
+                count, body = await connection.fetchrow(sql, *arguments)
                 if count >= wanted.limit:
                     break
         return body.encode()

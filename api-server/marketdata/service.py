@@ -24,8 +24,10 @@ from linkora.sockets import Sockets
 from linkora.watch import watch_over
 from marketdata.answers import Answers
 from marketdata.app import Deps, create_app
+from marketdata.binance_days import Days
 from marketdata.binance_facade import BinanceFacade
 from marketdata.binance_streams import BinanceAudience
+from marketdata.binance_ticker_streams import TickerStreams
 from marketdata.board import Board
 from marketdata.docs import docs_routes
 from marketdata.export import Exporter
@@ -112,6 +114,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
         health.fact("symbols", lambda: len(board.symbols))
         health.fact("websocket_connections", lambda: len(sockets))
         symbols = Symbols(queries, board)
+        days = Days(history, symbols)
         answers = Answers(settings.api_cache_bytes)
         known = KnownQueries(board, answers)
         rest = Rest(
@@ -129,7 +132,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             rest=rest,
             doors=[
                 *Udf(history, symbols).routes(),
-                *BinanceFacade(history, symbols, rest).routes(),
+                *BinanceFacade(history, symbols, rest, days, settings.http.rate_limit).routes(),
             ],
             hub=hub,
             sockets=sockets,
@@ -151,6 +154,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             relay.relay_trades(),
             relay.reread(),
             relay.keep_time(),
+            TickerStreams(hub, board, days).keep(),
             sockets.keep(),
             limiter.keep(),
             probe(queries, "database", neighbours),

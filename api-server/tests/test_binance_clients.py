@@ -251,7 +251,7 @@ async def test_subscriptions_are_answered_as_binance_does(server: Server) -> Non
         ("klines", {}, -1102),
         ("klines", {"symbol": SYMBOL}, -1102),
         ("klines", {"symbol": SYMBOL, "interval": "7m"}, -1120),
-        ("klines", {"symbol": SYMBOL, "interval": "1s"}, -1120),
+        ("klines", {"symbol": SYMBOL, "interval": "1S"}, -1120),
         ("klines", {"symbol": "NOPE", "interval": "1m"}, -1121),
         ("klines", {"symbol": SYMBOL, "interval": "1m", "limit": "-1"}, -1100),
         ("klines", {"symbol": SYMBOL, "interval": "1m", "startTime": "x"}, -1100),

@@ -74,7 +74,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
     nothing: Any = Nothing()
     routes = [
         *Udf(nothing, nothing).routes(),
-        *BinanceFacade(nothing, nothing, nothing).routes(),
+        *BinanceFacade(nothing, nothing, nothing, nothing).routes(),
         *history_routes(nothing),
     ]
     own = {
