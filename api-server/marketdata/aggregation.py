@@ -98,6 +98,10 @@ class Ladder:
         """The newest one-minute candle."""
         return self._minutes.get(self._newest_ms)
 
+    def continue_from(self, old: "Ladder") -> None:
+        """Tick on where ``old`` stopped, so that no end of a bucket falls between the two."""
+        self._ticked_ms = old._ticked_ms
+
     def apply(self, minute: Candle, now_ms: int) -> Changes | Stale:
         """Put ``minute`` in the place of what was known of it.
 

@@ -19,10 +19,11 @@ from linkora.messages import TradeMessage
 from linkora.timeframes import MINUTE_MS, TIMEFRAMES, Timeframe
 from marketdata import params
 from marketdata.answers import OPEN_CACHE, VARY, Answer, Answers
-from marketdata.board import Board, Recent, Window
+from marketdata.board import Board
 from marketdata.export import MEDIA_TYPES, Exporter
 from marketdata.params import CandleRange, GapRange
 from marketdata.shortcut import KnownQueries
+from marketdata.windows import Recent, Window
 from marketdata.wire import book_body, iso
 
 # Ranges that ended this long ago hardly ever change; corrections by the exchange are rare.

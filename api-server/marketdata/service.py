@@ -24,6 +24,7 @@ from linkora.sockets import Sockets
 from linkora.watch import watch_over
 from marketdata.answers import Answers
 from marketdata.app import Deps, create_app
+from marketdata.audience import Audiences
 from marketdata.binance_days import Days
 from marketdata.binance_facade import BinanceFacade
 from marketdata.binance_streams import BinanceAudience
@@ -36,6 +37,7 @@ from marketdata.native import NativeAudience
 from marketdata.params import MAX_LIMIT
 from marketdata.queries import SERVER_SETTINGS, Queries
 from marketdata.relay import Relay
+from marketdata.reread import Rereader
 from marketdata.rest import Rest
 from marketdata.settings import Settings
 from marketdata.shortcut import KnownQueries, Shortcut
@@ -98,15 +100,22 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
         queries = Queries(pool)
         history = Queries(read_pool) if settings.read_database else queries
         native = NativeAudience(hub, board)
-        relay = Relay(
-            redis,
+        audiences = Audiences([native, BinanceAudience(hub, board)])
+        rereader = Rereader(
             queries,
             board,
+            audiences,
+            registry=registry,
+            on_reread=lambda error: neighbours.note(LIVE_DATA, error),
+        )
+        relay = Relay(
+            redis,
+            rereader,
+            board,
             hub,
-            [native, BinanceAudience(hub, board)],
+            audiences,
             registry=registry,
             on_redis=lambda error: neighbours.note("redis", error),
-            on_reread=lambda error: neighbours.note(LIVE_DATA, error),
         )
         limiter = RateLimiter(redis, "api-server", settings.http.rate_limit)
         sockets = Sockets(settings.websocket, registry, heartbeat=relay.position)
@@ -152,7 +161,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             relay.relay_candles(),
             relay.relay_books(),
             relay.relay_trades(),
-            relay.reread(),
+            rereader.keep(),
             relay.keep_time(),
             TickerStreams(hub, board, days).keep(),
             sockets.keep(),

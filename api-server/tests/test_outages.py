@@ -4,13 +4,15 @@
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from linkora.channels import CANDLES_ALL
 from linkora.database import open_pool
 from linkora.pubsub import Publisher, open_redis
-from linkora.timeframes import MINUTE_MS, floor_minute_ms
+from linkora.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, TIMEFRAMES, floor_minute_ms
 from schema.runner import migrate
 from testkit.databases import Databases
 from testkit.market import Collector, Server, minute, now_ms, receive, running, until
@@ -128,6 +130,76 @@ async def test_sockets_go_on_after_redis_was_away_and_miss_no_closing(
             await collector.tell(last)
             while message.get("timestamp") != last.open_time_ms or not message["is_closed"]:
                 message = await receive(socket)
+
+
+async def candle_of(socket: Any) -> dict[str, Any]:
+    """Return the next message of a candle."""
+    while True:
+        message: dict[str, Any] = await receive(socket, timeout_s=20)
+        if message.get("channel") == "candles":
+            return message
+
+
+async def test_old_correction_that_redis_never_told_reaches_every_socket(
+    database: Any, own_redis: RedisServer, start_server: Any
+) -> None:
+    """Far too old for what the server keeps in memory, on a real Redis and PostgreSQL."""
+    settings = own_redis.settings()
+    newest_ms = floor_minute_ms(now_ms())
+    old_ms = newest_ms - 3 * DAY_MS
+    names = ("1", "45", "4H", "1D")
+    async with collecting(database, settings) as collector:
+        await collector.fill([SYMBOL], minutes=4 * 24 * 60)
+        # As if the history had been stored long ago.
+        await collector.pool.execute("UPDATE candles SET updated_at = now() - interval '1 day'")
+        async with (
+            start_server(redis=settings) as server,
+            server.ws(type="none") as socket,
+            server.client.ws_connect(f"/binance/ws/{SYMBOL.lower()}@kline_6h") as binance,
+        ):
+            channels = [{"type": "candles", "symbol": SYMBOL, "timeframe": x} for x in names]
+            await socket.send_json({"type": "subscribe", "channels": channels})
+            assert {(await candle_of(socket))["timeframe"] for _ in names} == set(names)
+            own_redis.kill()
+            while (await receive(socket)).get("redis") != "unhealthy":
+                pass
+            await collector.store([minute(SYMBOL, old_ms, revision=1, high=Decimal(77_777))])
+            own_redis.start()
+            told = {}
+            while len(told) < len(names):
+                message = await candle_of(socket)
+                if message["is_closed"]:
+                    told[message["timeframe"]] = message
+            for name in names:
+                assert told[name]["timestamp"] == TIMEFRAMES[name].open_ms(old_ms)
+                assert told[name]["high"] == "77777.00000000"
+            kline = (await binance.receive_json(timeout=10))["k"]
+            while not kline["x"]:
+                kline = (await binance.receive_json(timeout=10))["k"]
+            assert (kline["t"], kline["h"]) == (old_ms - old_ms % (6 * HOUR_MS), "77777.00000000")
+            assert kline["v"] == await six_hours_volume(collector, kline["t"])
+            await server.until_healthy()
+            # After another hole it is no news any more; what the hole hid is.
+            await collector.publish(running(minute(SYMBOL, newest_ms, trades=10**6)))
+            collector.publisher.skip(CANDLES_ALL)
+            await collector.store([minute(SYMBOL, old_ms + MINUTE_MS, revision=1)])
+            await collector.publish(running(minute(SYMBOL, newest_ms, trades=10**7)))
+            seen = [await candle_of(socket)]
+            while sum(message["is_closed"] for message in seen) < len(names):
+                seen.append(await candle_of(socket))
+            minutes = [x["timestamp"] for x in seen if x["is_closed"] and x["timeframe"] == "1"]
+            assert minutes == [old_ms + MINUTE_MS]
+
+
+async def six_hours_volume(collector: Collector, open_ms: int) -> str:
+    return str(
+        await collector.pool.fetchval(
+            "SELECT sum(volume) FROM candles WHERE open_time >= at_ms($1)"
+            " AND open_time < at_ms($2)",
+            open_ms,
+            open_ms + 6 * HOUR_MS,
+        )
+    )
 
 
 async def test_starts_without_its_neighbours_and_finds_them_later(

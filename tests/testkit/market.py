@@ -35,7 +35,7 @@ ON CONFLICT (symbol, open_time) DO UPDATE SET close_time = excluded.close_time,
     quote_volume = excluded.quote_volume, trades = excluded.trades,
     taker_buy_volume = excluded.taker_buy_volume,
     taker_buy_quote_volume = excluded.taker_buy_quote_volume, is_closed = excluded.is_closed,
-    revision = excluded.revision
+    revision = excluded.revision, updated_at = now()
 """
 _STATE = """
 INSERT INTO collector_state (symbol, first_open_time, last_open_time)
