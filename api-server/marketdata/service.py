@@ -34,6 +34,7 @@ from marketdata.docs import docs_routes
 from marketdata.export import Exporter
 from marketdata.history import history_routes
 from marketdata.native import NativeAudience
+from marketdata.newest import Newest
 from marketdata.params import MAX_LIMIT
 from marketdata.queries import SERVER_SETTINGS, Queries
 from marketdata.relay import Relay
@@ -126,22 +127,14 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
         days = Days(history, symbols)
         answers = Answers(settings.api_cache_bytes)
         known = KnownQueries(board, answers)
-        rest = Rest(
-            queries,
-            history,
-            symbols,
-            Trades(redis),
-            Exporter(history, settings.api_max_exports),
-            board,
-            answers,
-            known,
-        )
+        newest = Newest(queries, Trades(redis), board, answers)
+        exporter = Exporter(history, settings.api_max_exports)
         shared_registry, worker_loops = _worker(settings, registry)
         deps = Deps(
-            rest=rest,
+            rest=Rest(newest, history, symbols, exporter, known),
             doors=[
                 *Udf(history, symbols).routes(),
-                *BinanceFacade(history, symbols, rest, days, settings.http.rate_limit).routes(),
+                *BinanceFacade(history, symbols, newest, days, settings.http.rate_limit).routes(),
             ],
             hub=hub,
             sockets=sockets,

@@ -5,8 +5,10 @@ Every number that is a price or an amount is a string with at least 8 decimals. 
 those that existing clients read; fields are only ever added.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -14,8 +16,9 @@ from linkora.decimals import plain
 from linkora.hub import Frame
 from linkora.market import Candle, OrderBook
 from linkora.messages import LevelMessage, TradeMessage, level_messages
-from linkora.timeframes import Timeframe
+from linkora.timeframes import MINUTE_MS, Timeframe
 
+HUNDRED = Decimal(100)
 _encoder = msgspec.json.Encoder()
 
 
@@ -132,6 +135,47 @@ def book_frame(book: OrderBook, levels: int) -> Frame:
 def trades_frame(symbol: str, trades: Iterable[TradeMessage]) -> Frame:
     """Return trades, the oldest first, as a WebSocket message."""
     return Frame(_encoder.encode({"channel": "trades", "symbol": symbol, "trades": list(trades)}))
+
+
+def gap_body(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one entry of the ledger: minutes from ``start`` until before ``end``."""
+    return {
+        "symbol": record["symbol"],
+        "start": iso(record["from_ms"]),
+        "end": iso(record["to_ms"]),
+        "start_timestamp": record["from_ms"],
+        "end_timestamp": record["to_ms"],
+        "minutes": (record["to_ms"] - record["from_ms"]) // MINUTE_MS,
+        "state": record["state"],
+        "reason": record["reason"],
+        "attempts": record["attempts"],
+        "updated_at": iso(record["updated_ms"]),
+    }
+
+
+def price_body(pair: list[Candle], frame: Timeframe) -> dict[str, Any]:
+    """Return the body of ``/price``.
+
+    Args:
+        pair: The newest candle, last, and the one before it if there is one.
+        frame: Their timeframe.
+    """
+    current = pair[-1]
+    previous_price = pair[0].close
+    change = current.close - previous_price
+    percent = change / previous_price * HUNDRED if previous_price else Decimal(0)
+    return {
+        "symbol": current.symbol,
+        "timeframe": frame.name,
+        "current_price": plain(current.close),
+        "previous_price": plain(previous_price),
+        "change_absolute": plain(change),
+        "change_percent": format(percent.quantize(Decimal("0.01")) + 0, "f"),
+        "trend": "up" if change > 0 else "down" if change < 0 else "neutral",
+        "timestamp": current.open_time_ms,
+        "open_time": iso(current.open_time_ms),
+        "volume": plain(current.volume),
+    }
 
 
 def _book(book: OrderBook, levels: int) -> Book:

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""An encoded answer as one client wants it: whole, compressed, or not at all."""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from marketdata.answers import OPEN_CACHE, VARY, Answer
+
+MIN_PACKED_BYTES = 1024
+PACK_IN_THREAD_BYTES = 32 * 1024
+
+
+async def reply(
+    request: Request, answer: Answer, *, cache: str = OPEN_CACHE, stale: bool = False
+) -> Response:
+    """Return ``answer`` as the client wants it: 304 if it has it already, compressed if it can."""
+    headers = {"etag": answer.etag, "cache-control": cache, "vary": VARY}
+    if stale:
+        headers["warning"] = '110 - "Response is Stale"'
+    if answer.etag in request.headers.get("if-none-match", ""):
+        return Response(None, 304, headers)
+    body = answer.body
+    if len(body) >= MIN_PACKED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"] = "gzip"
+        if answer.packed is None and len(body) >= PACK_IN_THREAD_BYTES:
+            body = await asyncio.to_thread(answer.pack)
+        else:
+            body = answer.pack()
+    return Response(body, 200, headers, media_type="application/json")
