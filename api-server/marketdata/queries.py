@@ -73,9 +73,10 @@ class Queries:
 
     async def newest_days(self, symbols: list[str]) -> list[Day]:
         """Return what the newest 24 hours of each symbol add up to."""
-        since = datetime.now(UTC) - timedelta(days=1)
+        since = _now() - timedelta(days=1)
+        hour = since.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         async with self._connection() as connection:
-            records = await connection.fetch(market_sql.DAYS, symbols, since)
+            records = await connection.fetch(market_sql.DAYS, symbols, since, hour)
         return [Day(**dict(record)) for record in records]
 
     async def gaps(self, wanted: GapRange) -> list[Any]:
