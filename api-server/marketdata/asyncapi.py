@@ -15,8 +15,9 @@ from linkora.sockets import (
     CLOSE_WRONG_PARAMETER,
 )
 from linkora.timeframes import TIMEFRAMES
-from marketdata.openapi import VERSION, struct_schema
+from marketdata.openapi import VERSION
 from marketdata.params import LEVELS
+from marketdata.schemas import struct_schema
 from marketdata.websocket import MAX_INTERVAL_S, MIN_INTERVAL_S, TYPES
 from marketdata.wire import Book, StreamCandle
 
