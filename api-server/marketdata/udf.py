@@ -24,6 +24,7 @@ from marketdata.params import CandleRange, Query
 EXCHANGE = "Binance"
 MAX_BARS = 5_000
 MAX_FOUND = 100
+_MOST = 10**9
 # The library's names of resolutions; minutes are plain numbers.
 RESOLUTIONS = {
     **{name: TIMEFRAMES[name] for name in ("1", "3", "5", "15", "30", "45")},
@@ -102,9 +103,9 @@ class Udf:
     async def search(self, request: Request) -> Response:
         """``/udf/search``: the symbols that contain a text."""
         query = request.query_params
-        text = query.get("query", "").strip().upper().replace("/", "")
+        text = query.get("query", "").upper().rpartition(":")[2].strip().replace("/", "")
         try:
-            limit = params.limit(query, default=30, most=MAX_FOUND)
+            limit = _at_most(query, "limit", 30, MAX_FOUND)
         except RequestError as error:
             return _problem(error, error.message)
         is_ours = query.get("exchange", "") in {"", EXCHANGE}
@@ -114,13 +115,16 @@ class Udf:
         return json_response([_found(name) for name in found[:limit]])
 
     async def history(self, request: Request) -> Response:
-        """``/udf/history``: bars from ``from`` (inclusive) to ``to`` (not), as columns."""
+        """``/udf/history``: bars from ``from`` (inclusive) to ``to`` (not), as columns.
+
+        At most ``MAX_BARS``, the newest: the library asks again for what is older.
+        """
         query = request.query_params
         try:
             name = await self._name(query)
             frame = _frame(query)
             from_ms, to_ms = _seconds(query, "from", 0), _seconds(query, "to", int(time.time()) + 1)
-            count = params.limit({"limit": query.get("countback", str(MAX_BARS))}, most=MAX_BARS)
+            count = _at_most(query, "countback", MAX_BARS, MAX_BARS)
         except RequestError as error:
             return _problem(error, error.message)
         # ``countback`` outranks ``from``: the library wants so many bars before ``to``.
@@ -210,6 +214,12 @@ def _frame(query: Query) -> Timeframe:
     if frame is None:
         raise RequestError(400, f"Invalid resolution. Supported: {list(RESOLUTIONS)}")
     return frame
+
+
+def _at_most(query: Query, name: str, default: int, most: int) -> int:
+    """Return a number from 1 on; the library may want more at once than there is at once."""
+    number = params.limit({"limit": query.get(name, str(default))}, most=_MOST)
+    return min(number, most)
 
 
 def _seconds(query: Query, name: str, default_s: int) -> int:

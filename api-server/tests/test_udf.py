@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from linkora.timeframes import TIMEFRAMES
 from marketdata.udf import RESOLUTIONS
 from testkit.market import Server
 
@@ -36,6 +37,10 @@ async def test_search_finds_by_any_part(shared_server: Server) -> None:
     found = await shared_server.get("/udf/search", query="eth", limit=10)
     assert [each["ticker"] for each in found] == ["ETHUSDT"]
     assert len(await shared_server.get("/udf/search", query="usdt")) == 2
+    for text in ("Binance:ETHUSDT", "binance:eth", "eth/usdt"):  # as its field of symbols may say
+        found = await shared_server.get("/udf/search", query=text, type="crypto", exchange="")
+        assert [each["ticker"] for each in found] == ["ETHUSDT"]
+    assert len(await shared_server.get("/udf/search", query="", limit=100_000)) == 2
     assert await shared_server.get("/udf/search", query="usdt", exchange="Other") == []
 
 
@@ -64,6 +69,58 @@ async def test_to_is_exclusive_and_countback_outranks_from(shared_server: Server
     assert spanned["t"] == every["t"][-3:-1]
     candles = await shared_server.get("/candles", symbol="BTCUSDT", timeframe="5", limit=4)
     assert counted["h"] == [float(row["high_price"]) for row in candles]
+
+
+async def test_more_bars_than_an_answer_holds_are_asked_for_in_steps(
+    shared_server: Server,
+) -> None:
+    every = await shared_server.get("/candles", symbol="BTCUSDT", timeframe="1", limit=5000)
+    opens = [row["timestamp"] // 1000 for row in every]
+    got: list[int] = []
+    to = opens[-1] + 1
+    for _ in range(10):  # as the library goes back, until there is nothing older
+        page = await shared_server.get(
+            "/udf/history", symbol="BTCUSDT", resolution="1",
+            **{"from": to - 60}, to=to, countback=1200,
+        )  # fmt: skip
+        if page["s"] == "no_data":
+            break
+        got = page["t"] + got
+        to = page["t"][0]
+    assert page == {"s": "no_data"}
+    assert got == opens
+    most = await shared_server.get(
+        "/udf/history", symbol="BTCUSDT", resolution="1", **{"from": 0}, to=to + 60, countback=9999
+    )
+    assert most["s"] == "ok"
+
+
+async def test_bars_of_every_resolution_are_the_candles(shared_server: Server) -> None:
+    """The thirteen timeframes, through the names that the library gives them."""
+    seen = set()
+    for resolution, frame in RESOLUTIONS.items():
+        to = int(time.time()) + 1
+        bars = await shared_server.get(
+            "/udf/history", symbol="BTCUSDT", resolution=resolution,
+            **{"from": to - 60}, to=to, countback=3,
+        )  # fmt: skip
+        rows = await shared_server.get("/candles", symbol="BTCUSDT", timeframe=frame.name, limit=3)
+        assert bars["t"] == [row["timestamp"] // 1000 for row in rows]
+        for column, name in zip("ohlc", ("open", "high", "low", "close"), strict=True):
+            assert bars[column] == [float(row[f"{name}_price"]) for row in rows]
+        assert bars["v"] == [float(row["volume"]) for row in rows]
+        seen.add(frame.name)
+    assert seen == set(TIMEFRAMES)
+
+
+async def test_symbol_offers_what_history_answers(shared_server: Server) -> None:
+    info = await shared_server.get("/udf/symbols", symbol="BTCUSDT")
+    config = await shared_server.get("/udf/config")
+    assert info["supported_resolutions"] == config["supported_resolutions"] == list(RESOLUTIONS)
+    minutes = [name for name in RESOLUTIONS if name.isdigit()]
+    assert info["intraday_multipliers"] == minutes  # or the library would make them itself
+    assert (info["has_intraday"], info["has_daily"], info["has_weekly_and_monthly"]) == (True,) * 3
+    assert (info["session"], info["data_status"]) == ("24x7", "streaming")
 
 
 async def test_empty_range_says_where_older_bars_are(shared_server: Server) -> None:
