@@ -62,11 +62,18 @@ class RequestBudget:
         self._used += weight
         self._in_flight += weight
 
-    def answered(self, weight: int, reported: int | None, now_ms: int) -> None:
-        """Take over the exchange's own count, plus what it cannot have counted yet."""
+    def answered(self, weight: int, reported: int | None, now_ms: int, sent_ms: int) -> None:
+        """Take over the exchange's own count, unless it may be of a minute that is over.
+
+        Args:
+            weight: Of the request.
+            reported: The exchange's count, if the answer told it.
+            now_ms: The present.
+            sent_ms: When the request went.
+        """
         self._in_flight -= weight
         self._roll(now_ms)
-        if reported is not None:
+        if reported is not None and sent_ms // MINUTE_MS == now_ms // MINUTE_MS:
             self._used = max(self._used, reported)
 
     def pause(self, until_ms: int) -> None:

@@ -9,7 +9,12 @@ import msgspec
 
 from collector.binance.wire import Depth, KlineRow
 from collector.gaps import MinuteRange
+from linkora.errors import TransientError
 from linkora.market import Candle, OrderBook, Trade
+
+
+class SenselessError(TransientError):
+    """The exchange answered with something that cannot be true; it may do better next time."""
 
 
 class StoredPages(msgspec.Struct, frozen=True):

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from collector.binance.rest import BinanceRest
 from collector.budget import RequestBudget
 from collector.clock import ExchangeClock
+from collector.ports import SenselessError
 from linkora.errors import RejectedError, TransientError
 from simulator.testing import RunningExchange, running_exchange
 
@@ -121,3 +124,73 @@ async def test_after_a_refusal_nobody_asks_before_its_time(kind):
         assert exchange.now_ms() - refused_at >= 1700
         assert exchange.counters["requests_while_banned"] == 0
         assert exchange.counters["requests_while_limited"] == 0
+
+
+async def test_background_requests_that_wait_for_the_budget_hold_nothing_up():
+    async with (
+        running_exchange(weight_limit=6000) as exchange,
+        client_of(exchange) as client,
+    ):
+        await client.rest.exchange_info()
+        now_ms = client.clock.now_ms()
+        client.budget.spend(2500, now_ms)  # more than the background's part of our 3000
+        client.budget.answered(2500, None, now_ms, now_ms)
+        background = [
+            asyncio.create_task(client.rest.klines("BTCUSDT", start_ms=START, is_background=True))
+            for _ in range(20)
+        ]
+        await asyncio.sleep(0.1)
+        try:
+            async with asyncio.timeout(4):
+                _, rows = await client.rest.klines("BTCUSDT", start_ms=START)
+        finally:
+            for task in background:
+                task.cancel()
+        assert len(rows) == 1000
+
+
+async def test_an_exchange_that_lists_no_symbols_is_not_believed():
+    def empty_info(request: web.Request) -> web.Response:
+        return web.json_response({"serverTime": START, "rateLimits": [], "symbols": []})
+
+    async with answering(empty_info) as url, aiohttp.ClientSession() as session:
+        with pytest.raises(TransientError, match="no symbols"):
+            await rest_at(url, session).exchange_info()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [START, "1", "1", "1", "1", "1e-7", START + 59_999, "1", 1, "0", "0"],
+        [START, "1", "1", "1", "1", "-1", START + 59_999, "1", 1, "0", "0"],
+        [START, "1", "1", "1", "1", "1", START + 59_999, "1", -1, "0", "0"],
+        [START * 1000, "1", "1", "1", "1", "1", START * 1000 + 59_999, "1", 1, "0", "0"],
+    ],
+    ids=["exponent", "negative", "negative count", "microseconds"],
+)
+async def test_rows_that_cannot_be_true_do_not_come_in(wrong):
+    async with (
+        answering(lambda _: web.json_response([wrong])) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        with pytest.raises(SenselessError):
+            await rest_at(url, session).klines("BTCUSDT", start_ms=START)
+
+
+@asynccontextmanager
+async def answering(answer: Callable[[web.Request], web.Response]) -> AsyncIterator[str]:
+    """Serve one answer to everything."""
+
+    async def handle(request: web.Request) -> web.Response:
+        return answer(request)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handle)
+    async with TestServer(app) as server:
+        yield str(server.make_url("")).rstrip("/")
+
+
+def rest_at(url: str, session: aiohttp.ClientSession) -> BinanceRest:
+    async def forget(_: int) -> None: ...
+
+    return BinanceRest(url, session, RequestBudget(1), ExchangeClock(), forget, 4)

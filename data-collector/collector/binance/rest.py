@@ -2,7 +2,8 @@
 """The exchange's REST API: one session, one budget, errors in our own words."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from typing import TypeVar
 
 import aiohttp
@@ -19,6 +20,7 @@ from collector.binance.wire import (
 )
 from collector.budget import RequestBudget
 from collector.clock import ExchangeClock
+from collector.ports import SenselessError
 from linkora.errors import CorruptMessage, RejectedError, TransientError
 
 T = TypeVar("T")
@@ -66,6 +68,8 @@ class BinanceRest:
         self._clock = clock
         self._on_ban = on_ban
         self._places = asyncio.Semaphore(requests_at_once)
+        # One place is kept for the live candles.
+        self._background_places = asyncio.Semaphore(max(1, requests_at_once - 1))
         self.requests = 0
 
     async def server_time(self) -> int:
@@ -77,6 +81,8 @@ class BinanceRest:
     async def exchange_info(self) -> ExchangeInfo:
         """Return symbols and limits; the budget takes the limit over."""
         info = await self._ask(ExchangeInfo, "/api/v3/exchangeInfo", {}, EXCHANGE_INFO_WEIGHT)
+        if not info.symbols:
+            raise SenselessError("exchange: lists no symbols")
         self._clock.set(info.serverTime)
         if limit := info.weight_per_minute:
             self._budget.set_limit(limit)
@@ -109,7 +115,7 @@ class BinanceRest:
         try:
             return body, decode_klines(body)
         except CorruptMessage as error:
-            raise TransientError(f"exchange: senseless klines: {error}") from error
+            raise SenselessError(f"exchange: senseless klines: {error}") from error
 
     async def depth(self, symbol: str, limit: int) -> Depth:
         """Return a snapshot of the order book with up to ``limit`` levels a side."""
@@ -121,15 +127,14 @@ class BinanceRest:
         try:
             return decode(form, body)
         except CorruptMessage as error:
-            raise TransientError(f"exchange: senseless answer to {path}: {error}") from error
+            raise SenselessError(f"exchange: senseless answer to {path}: {error}") from error
 
     async def _get(
         self, path: str, params: dict[str, str | int], weight: int, is_background: bool
     ) -> bytes:
-        async with self._places:
-            await self._wait_for_budget(weight, is_background)
-            self._budget.spend(weight, self._clock.now_ms())
+        async with self._turn(weight, is_background):
             self.requests += 1
+            sent_ms = self._clock.now_ms()
             reported = None
             try:
                 async with self._session.get(self._base_url + path, params=params) as answer:
@@ -141,19 +146,24 @@ class BinanceRest:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise TransientError(f"exchange: {type(error).__name__}: {error}") from error
             finally:
-                self._budget.answered(weight, reported, self._clock.now_ms())
+                self._budget.answered(weight, reported, self._clock.now_ms(), sent_ms)
             if answer.status == 200:
                 return body
             raise await self._refusal(answer.status, answer.headers.get("Retry-After"), body)
 
-    async def _wait_for_budget(self, weight: int, is_background: bool) -> None:
-        while True:
-            delay_ms = self._budget.delay_ms(
-                weight, self._clock.now_ms(), is_background=is_background
-            )
-            if not delay_ms:
-                return
-            await asyncio.sleep(delay_ms / 1000)
+    @asynccontextmanager
+    async def _turn(self, weight: int, is_background: bool) -> AsyncIterator[None]:
+        """Wait for budget and a place, and spend the weight; holding a place, wait for nothing."""
+        async with self._background_places if is_background else nullcontext():
+            while True:
+                async with self._places:
+                    now_ms = self._clock.now_ms()
+                    delay_ms = self._budget.delay_ms(weight, now_ms, is_background=is_background)
+                    if not delay_ms:
+                        self._budget.spend(weight, now_ms)
+                        yield
+                        return
+                await asyncio.sleep(delay_ms / 1000)
 
     async def _refusal(
         self, status: int, retry_after: str | None, body: bytes

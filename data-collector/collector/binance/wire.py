@@ -7,7 +7,7 @@ and events that we do not know are ignored; the exchange adds some every year.
 
 import re
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -15,24 +15,31 @@ from linkora.errors import CorruptMessage
 from linkora.market import Candle, Level, OrderBook
 from linkora.timeframes import floor_minute_ms
 
-_NUMBER = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?")
+_PLAIN = r"[0-9]{1,40}(\.[0-9]{1,40})?"
+_NUMBER = re.compile(_PLAIN)
 _BANNED_UNTIL = re.compile(r"banned until ([0-9]{13})")
+
+
+# Unix ms before the year 2100: microseconds, which the exchange can also tell, are refused.
+TimeMs = Annotated[int, msgspec.Meta(ge=0, lt=4_102_444_800_000)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Number = Annotated[str, msgspec.Meta(pattern=rf"\A{_PLAIN}\Z")]
 
 
 class KlineRow(msgspec.Struct, array_like=True, frozen=True):
     """One row of ``GET /api/v3/klines``; prices and volumes as the exchange wrote them."""
 
-    open_time_ms: int
-    open: str
-    high: str
-    low: str
-    close: str
-    volume: str
-    close_time_ms: int
-    quote_volume: str
-    trades: int
-    taker_buy_volume: str
-    taker_buy_quote_volume: str
+    open_time_ms: TimeMs
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number
+    close_time_ms: TimeMs
+    quote_volume: Number
+    trades: Count
+    taker_buy_volume: Number
+    taker_buy_quote_volume: Number
 
     @property
     def minute_ms(self) -> int:
@@ -43,15 +50,15 @@ class KlineRow(msgspec.Struct, array_like=True, frozen=True):
 class Kline(msgspec.Struct, frozen=True):
     """The ``k`` object of a kline event."""
 
-    t: int
-    T: int
+    t: TimeMs
+    T: TimeMs
     L: int
     o: str
     c: str
     h: str
     l: str  # noqa: E741 - the exchange's name
     v: str
-    n: int
+    n: Count
     x: bool
     q: str
     V: str
@@ -74,7 +81,7 @@ class TradeEvent(msgspec.Struct, frozen=True):
     t: int
     p: str
     q: str
-    T: int
+    T: TimeMs
     m: bool
 
 
