@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from collector.binance.stream import StreamConnection, split
 from collector.feed import stream_names
@@ -34,9 +38,12 @@ class Recorder:
 
 @asynccontextmanager
 async def listening(
-    exchange: RunningExchange, names: Sequence[str] = NAMES, **bounds: float
+    exchange: RunningExchange,
+    names: Sequence[str] = NAMES,
+    recorder: Recorder | None = None,
+    **bounds: float,
 ) -> AsyncIterator[tuple[Recorder, StreamConnection]]:
-    recorder = Recorder()
+    recorder = recorder or Recorder()
     settings = SimpleNamespace(**{"stream_silence_s": 2, "stream_max_age_s": 1000, **bounds})
     async with aiohttp.ClientSession() as session:
         connection = StreamConnection(
@@ -126,3 +133,80 @@ def test_a_symbols_streams_share_a_connection_and_none_has_too_many():
     parts = split(["A", "B", "C"], lambda symbol: stream_names(symbol, 20, 1), 7)
     assert [symbols for symbols, _ in parts] == [["A", "B"], ["C"]]
     assert parts[1][1] == ["c@kline_1m", "c@trade", "c@depth20"]
+
+
+class ShortLived:
+    """A server of streams whose connections end as ``serve`` says; counts them."""
+
+    def __init__(self, serve: Callable[[int, web.WebSocketResponse], Awaitable[None]]) -> None:
+        self._serve = serve
+        self.connections = 0
+
+    async def answer(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        self.connections += 1
+        number = self.connections
+        await socket.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            await self._serve(number, socket)
+        return socket
+
+
+@asynccontextmanager
+async def hearing(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    recorder: Recorder,
+    **bounds: float,
+) -> AsyncIterator[None]:
+    app = web.Application()
+    app.router.add_get("/stream", handler)
+    async with TestServer(app) as server:
+        place = SimpleNamespace(ws_url=str(server.make_url("")).rstrip("/").replace("http", "ws"))
+        async with listening(place, recorder=recorder, **bounds):  # type: ignore[arg-type]
+            yield
+
+
+class AlwaysLate(Recorder):
+    def on_message(self, text: str) -> bool:
+        return True
+
+
+async def send_for_ever(number: int, socket: web.WebSocketResponse) -> None:
+    while True:
+        await socket.send_str(f'{{"stream":"{number}"}}')
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", ["closed after a message", "late from the first message"])
+async def test_connections_that_do_no_good_are_not_made_ever_faster(kind):
+    """The exchange bans whoever makes more than 300 connections in 5 minutes."""
+
+    async def close_at_once(number: int, socket: web.WebSocketResponse) -> None:
+        await socket.send_str("{}")
+        await asyncio.sleep(0.05)
+        await socket.close()
+
+    is_late = kind.startswith("late")
+    server = ShortLived(send_for_ever if is_late else close_at_once)
+    async with hearing(server.answer, AlwaysLate() if is_late else Recorder()):
+        await until(lambda: server.connections >= 2)
+        await asyncio.sleep(2.0)
+        assert server.connections < 12
+
+
+async def test_an_old_connection_goes_on_while_its_successor_cannot_be_made():
+    sends = ShortLived(send_for_ever)
+    recorder = Recorder()
+    attempts = 0
+
+    async def only_first_and_last(request: web.Request) -> web.StreamResponse:
+        nonlocal attempts
+        attempts += 1
+        if 1 < attempts < 4:
+            return web.Response(status=503)
+        return await sends.answer(request)
+
+    async with hearing(only_first_and_last, recorder, stream_max_age_s=0.3):
+        await until(lambda: recorder.connected >= 2)
+        assert attempts >= 4
+        assert recorder.lost == []

@@ -26,6 +26,10 @@ NAMES_PER_MESSAGE = 100
 MESSAGE_SPACING_S = 0.3
 CONNECT_TIMEOUT_S = 10.0
 MAX_FRAME_BYTES = 4 * 1024 * 1024
+CLOSE_TIMEOUT_S = 2.0
+# A connection that lasts shorter counts as a failure: the next ones come ever later, as the
+# exchange bans whoever makes more than 300 in 5 minutes.
+STEADY_AFTER_S = 60.0
 
 
 class StreamSettings(Protocol):
@@ -84,27 +88,34 @@ class StreamConnection:
     async def keep(self) -> None:
         """Connect, and replace every connection that ends or is about to."""
         backoff = Backoff()
+        current: _Session | None = None
         async with asyncio.TaskGroup() as group:
-            previous: asyncio.Task[None] | None = None
             while True:
                 session = _Session()
-                task = group.create_task(self._listen(session))
+                session.task = group.create_task(self._listen(session))
                 await _first(session.ready, session.ended)
-                if previous is not None:
-                    previous.cancel()
-                    previous = None
-                if session.ended.is_set():
+                is_steady = False
+                if session.ready.is_set():
+                    # The one before goes only now: its successor hears.
+                    if current is not None and current.task is not None:
+                        current.task.cancel()
+                    current = session
+                    is_steady = await self._hear(session)
+                if current is None or current.ended.is_set():
+                    current = None
                     self._lost(session.reason)
-                    await asyncio.sleep(backoff.next_delay_s())
-                    continue
-                backoff.reset()
-                self._is_live = True
-                self._sink.on_connected(self.symbols)
-                await _first(session.ended, session.retiring)
-                if session.ended.is_set():
-                    self._lost(session.reason)
+                if is_steady:
+                    backoff.reset()
                 else:
-                    previous = task
+                    await asyncio.sleep(backoff.next_delay_s())
+
+    async def _hear(self, session: "_Session") -> bool:
+        """Return when the connection needs a successor: whether it has lasted well."""
+        began_s = time.monotonic()
+        self._is_live = True
+        self._sink.on_connected(self.symbols)
+        await _first(session.ended, session.retiring)
+        return time.monotonic() - began_s >= STEADY_AFTER_S
 
     def _lost(self, reason: str) -> None:
         self._is_live = False
@@ -126,7 +137,11 @@ class StreamConnection:
         url = f"{self._url}/stream?streams={'/'.join(self._names[:NAMES_IN_URL])}"
         retire_at = time.monotonic() + self._settings.stream_max_age_s
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            socket = await self._session.ws_connect(url, max_msg_size=MAX_FRAME_BYTES)
+            socket = await self._session.ws_connect(
+                url,
+                max_msg_size=MAX_FRAME_BYTES,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+            )
         try:
             await self._subscribe(socket)
             while True:
@@ -154,6 +169,7 @@ class _Session:
     """What is known of one connection of the series."""
 
     def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         self.retiring = asyncio.Event()
         self.ended = asyncio.Event()
