@@ -13,7 +13,7 @@ import structlog
 from collector.archived import ArchivedDays
 from collector.binance.wire import KlineRow
 from collector.gaps import MinuteRange, batches, holes, pages, split_at, subtract
-from collector.ports import CandleStore, Exchange, Gap, News
+from collector.ports import CandleStore, Exchange, Gap, News, SenselessError
 from collector.surroundings import Surroundings
 from linkora.backoff import retry
 from linkora.errors import RejectedError, TransientError
@@ -28,6 +28,10 @@ GAPS_AT_ONCE = 50
 RECENT_DAYS = 3
 # So many days of minutes fit into one transaction (10,000 rows at most).
 DAYS_AT_ONCE = 6
+# A minute that ended more recently may be on its way into REST still: it was seen 5 behind.
+SETTLED_AFTER_MS = 10 * MINUTE_MS
+# So often a page is asked for whose answers make no sense, before others get their turn.
+SENSELESS_TRIES = 8
 NOT_LISTED = "not_listed"
 EXCHANGE_HAD_NONE = "exchange_had_none"
 REFUSED = "exchange_refused"
@@ -216,13 +220,19 @@ class Backfill:
         changed = await self._store_bodies(symbol, bodies, "history", final_before_ms=asked_ms)
         lacking = [hole for page in batch for hole in holes(page, opens)]
         if lacking:
-            is_final = attempts >= self._around.settings.gap_confirmations
+            is_final = self._is_confirmed(lacking, attempts)
             await self._note(symbol, lacking, EXCHANGE_HAD_NONE if is_final else None)
             if is_final:
                 self._around.metrics.explained_gaps.inc(len(lacking))
         elif attempts > 1:
             self._around.metrics.repaired_gaps.inc()
         return changed
+
+    def _is_confirmed(self, gaps: Sequence[MinuteRange], attempts: int) -> bool:
+        """Return whether the exchange will not give these minutes any more."""
+        settled_ms = self._around.clock.now_ms() - SETTLED_AFTER_MS
+        is_settled = all(gap.to_ms <= settled_ms for gap in gaps)
+        return is_settled and attempts >= self._around.settings.gap_confirmations
 
     async def _store_bodies(
         self,
@@ -258,12 +268,21 @@ class Backfill:
         return [task.result() for task in tasks]
 
     async def _page(self, symbol: str, page: MinuteRange) -> tuple[bytes, list[KlineRow]]:
-        return await self._until_done(
-            "exchange",
-            lambda: self._exchange.klines(
-                symbol, start_ms=page.from_ms, end_ms=page.to_ms - 1, is_background=True
-            ),
-        )
+        senseless = 0
+
+        async def ask() -> tuple[bytes, list[KlineRow]]:
+            nonlocal senseless
+            try:
+                return await self._exchange.klines(
+                    symbol, start_ms=page.from_ms, end_ms=page.to_ms - 1, is_background=True
+                )
+            except SenselessError as error:
+                senseless += 1
+                if senseless < SENSELESS_TRIES:
+                    raise
+                raise RejectedError(f"{senseless} times: {error}") from error
+
+        return await self._until_done("exchange", ask)
 
     async def _repair(self, gap: Gap) -> None:
         attempts = gap.attempts + 1
@@ -273,7 +292,8 @@ class Backfill:
                 await self._fetch(gap.symbol, batch, attempts=attempts)
         except RejectedError as error:
             log.warning("gap_refused", symbol=gap.symbol, reason=str(error))
-            await self._note(gap.symbol, [gap.span], REFUSED)
+            is_final = self._is_confirmed([gap.span], attempts)
+            await self._note(gap.symbol, [gap.span], REFUSED if is_final else None)
 
     async def _note(self, symbol: str, gaps: Sequence[MinuteRange], reason: str | None) -> None:
         await self._until_done(
