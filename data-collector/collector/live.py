@@ -67,6 +67,8 @@ class LiveCandles:
         # The minutes just before may be on their way into the exchange's own history still.
         self.from_ms = around.clock.minute_ms() - SETTLING_MINUTES * MINUTE_MS
         self._states = {symbol: _SymbolState(self.from_ms) for symbol in symbols}
+        for gauge in (around.metrics.silence, around.metrics.stream_lag):
+            gauge.clear()  # other collectors tell of what was ours before
         for symbol in symbols:
             silence = partial(self.silence_s, symbol)
             around.metrics.silence.labels(symbol).set_function(silence)
@@ -115,8 +117,11 @@ class LiveCandles:
                 of it, which is newer and exact to the trade.
         """
         state = self._states[symbol]
+        last_minute_ms = -1
         for row in rows:
-            if row.minute_ms < self.from_ms:
+            is_second = row.minute_ms == last_minute_ms  # as in the store, the earlier one stays
+            last_minute_ms = row.minute_ms
+            if is_second or row.minute_ms < self.from_ms:
                 continue
             candle = candle_of_row(symbol, row, is_closed=row.close_time_ms < asked_ms)
             if candle.is_closed and state.frontier.is_known(candle.open_time_ms):
@@ -211,15 +216,25 @@ class LiveCandles:
         self, waiting: dict[tuple[str, int], Candle], *, authoritative: bool
     ) -> None:
         batch = dict(list(waiting.items())[:CLOSES_AT_ONCE])
-        changed = await retry(
-            lambda: self._store.store_states(list(batch.values()), authoritative=authoritative),
-            on_error=lambda error: self._around.lost("database", error),
-            backoff=Backoff(longest_s=3.0),
-        )
-        self._around.found("database")
-        for key, candle in batch.items():
-            if waiting.get(key) is candle:
-                del waiting[key]
+        try:
+            changed = await retry(
+                lambda: self._store.store_states(list(batch.values()), authoritative=authoritative),
+                on_error=lambda error: self._around.lost("database", error),
+                backoff=Backoff(longest_s=3.0),
+            )
+            self._around.found("database")
+            for key, candle in batch.items():
+                if waiting.get(key) is candle:
+                    del waiting[key]
+            self._count(changed)
+            await self._news.candles(changed)
+        except asyncio.CancelledError:
+            # The symbols change hands: what is committed may not have been told.
+            for symbol in dict.fromkeys(symbol for symbol, _ in batch):
+                self._news.history_changed(symbol)
+            raise
+
+    def _count(self, changed: Sequence[Candle]) -> None:
         for candle in changed:
             if candle.revision:
                 self._around.metrics.revisions.inc()
@@ -231,7 +246,6 @@ class LiveCandles:
                 )
         self._around.metrics.candles_stored.labels("close").inc(len(changed))
         self._around.metrics.closes.inc(len(changed))
-        await self._news.candles(changed)
 
     async def tell_running(self) -> None:
         """Publish the running minutes that have changed, every REALTIME_INTERVAL."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 from collector.binance.wire import KlineRow
 from collector.candle_store import CandleStore
@@ -17,7 +18,7 @@ from collector.settings import Settings
 from collector.surroundings import Surroundings
 from linkora.health import Health
 from linkora.market import Candle
-from linkora.metrics import new_registry
+from linkora.metrics import new_registry, render
 from testkit.services import until
 
 NOW = 1_700_000_000_000 // 60_000 * 60_000 + 20_000
@@ -34,11 +35,16 @@ class Told:
         self.told += candles
 
 
-@asynccontextmanager
-async def live_candles(pool) -> AsyncIterator[tuple[LiveCandles, CandleStore, Told]]:
+def surroundings(registry: CollectorRegistry | None = None) -> Surroundings:
     clock = ExchangeClock()
     clock.set(NOW)
-    around = Surroundings(clock, Settings(), Health(), CollectorMetrics(new_registry()))
+    metrics = CollectorMetrics(registry or new_registry())
+    return Surroundings(clock, Settings(), Health(), metrics)
+
+
+@asynccontextmanager
+async def live_candles(pool) -> AsyncIterator[tuple[LiveCandles, CandleStore, Told]]:
+    around = surroundings()
     store, told = CandleStore(pool), Told()
     live = LiveCandles(["X"], store=store, news=told, around=around)
     storing = asyncio.create_task(live.store_closes())
@@ -107,3 +113,51 @@ async def test_the_state_before_a_close_in_the_answer_is_not_final(pool):
         live.on_rows("X", [running], asked_ms=asked_ms + 1, with_running=False)
         await until(lambda: bool(told.told))
     assert msgspec.structs.asdict(told.told[0])["is_closed"] is True
+
+
+async def test_two_rows_of_one_minute_count_as_its_earlier_one_however_often_they_are_read(pool):
+    """Opens are off the minute grid after some outages; the store keeps the earlier one too."""
+    async with live_candles(pool) as (live, _, told):
+        first, second = row(live.from_ms + 100, "10"), row(live.from_ms + 50_000, "3")
+        for _ in range(3):
+            live.on_rows("X", [first, second], asked_ms=NOW + 2 * MINUTE, with_running=False)
+            await asyncio.sleep(0.2)
+    assert [(c.volume, c.revision) for c in told.told] == [(Decimal(10), 0)]
+
+
+async def test_a_close_whose_telling_is_cut_off_is_announced_as_missed(pool):
+    """Symbols change hands while a close is committed but not told: readers must look."""
+    around = surroundings()
+    news = HangingNews()
+    live = LiveCandles(["X"], store=CandleStore(pool), news=news, around=around)
+    storing = asyncio.create_task(live.store_closes())
+    live.on_kline(candle(live.from_ms, "10"), 3, NOW)
+    await until(lambda: news.is_telling)
+    storing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await storing
+    assert news.changed == ["X"]
+
+
+class HangingNews(Told):
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_telling = False
+        self.changed: list[str] = []
+
+    async def candles(self, candles: Iterable[Candle]) -> None:
+        self.is_telling = True
+        await asyncio.Event().wait()
+
+    def history_changed(self, symbol: str) -> None:
+        self.changed.append(symbol)
+
+
+def test_the_figures_of_symbols_that_others_collect_now_are_gone():
+    registry = new_registry()
+    around = surroundings(registry)
+    LiveCandles(["X", "Y"], store=None, news=None, around=around)
+    LiveCandles(["Y"], store=None, news=None, around=around)
+    shown = render(registry).decode()
+    assert 'collector_stream_silence_seconds{symbol="Y"}' in shown
+    assert 'symbol="X"' not in shown
