@@ -10,7 +10,7 @@ from collector.binance.wire import Depth, DiffEvent, book_of_depth
 from collector.book import BookState, DiffBook
 from collector.ports import BookStore, Exchange, News
 from collector.surroundings import Surroundings
-from linkora.errors import RejectedError, TransientError
+from linkora.errors import CorruptMessage, RejectedError, TransientError
 from linkora.market import OrderBook
 from linkora.timeframes import DAY_MS
 
@@ -51,12 +51,20 @@ class LiveBooks:
             )
 
     def on_diff(self, event: DiffEvent) -> None:
-        """Apply a difference to a deep book."""
+        """Apply a difference to a deep book.
+
+        Raises:
+            CorruptMessage: If it cannot be read; the book waits for a new snapshot then.
+        """
         deep = self._deep.get(event.s)
         if deep is None:
             levels = self._around.settings.orderbook_levels
             deep = self._deep[event.s] = DiffBook(levels, snapshot_limit(levels))
-        deep.apply(event)
+        try:
+            deep.apply(event)
+        except CorruptMessage:
+            deep.lose()  # it may be half applied
+            raise
 
     def on_lost(self, symbols: Sequence[str]) -> None:
         """Forget the order of updates: after a restart the exchange may count anew."""
@@ -73,9 +81,13 @@ class LiveBooks:
         """Fetch snapshots for the deep books that need one, one after the other."""
         while True:
             await asyncio.sleep(SYNC_INTERVAL_S)
-            for symbol, deep in list(self._deep.items()):
-                if deep.needs_snapshot:
-                    await self._sync(symbol, deep)
+            await self.sync_once()
+
+    async def sync_once(self) -> None:
+        """Fetch a snapshot for each deep book that needs one now."""
+        for symbol, deep in list(self._deep.items()):
+            if deep.needs_snapshot:
+                await self._sync(symbol, deep)
 
     async def _sync(self, symbol: str, deep: DiffBook) -> None:
         limit = snapshot_limit(self._around.settings.orderbook_levels)
@@ -88,7 +100,14 @@ class LiveBooks:
             log.warning("snapshot_refused", symbol=symbol, reason=str(error))
             return
         self._around.found("exchange")
-        if deep.load(snapshot):
+        try:
+            is_whole = deep.load(snapshot)
+        except CorruptMessage as error:
+            deep.lose()
+            self._around.metrics.corrupt_messages.inc()
+            log.warning("snapshot_not_understood", symbol=symbol, reason=str(error))
+            return
+        if is_whole:
             self._around.metrics.book_resyncs.inc()
             log.info("book_synced", symbol=symbol, update=deep.last_update_id)
 

@@ -2,6 +2,7 @@
 """What is read by REST beside the stream: late closes, verification, and polling as a fallback."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 CHASE_INTERVAL_S = 1.0
 POLLED_BOOK_INTERVAL_S = 2.0
+# Who is refused is left alone for so long: it may be delisted, or a proxy in a mood.
+REFUSED_FOR_S = 60.0
 
 
 Ask = Callable[[str], Awaitable[None]]
@@ -42,7 +45,7 @@ class Reading:
         self._store = store
         self._around = around
         self._unheard = unheard
-        self._refused: set[str] = set()
+        self._refused_until_s: dict[str, float] = {}
 
     async def chase_closes(self) -> None:
         """Ask for the minutes whose closing event has stayed away."""
@@ -126,15 +129,14 @@ class Reading:
         """Ask for each symbol side by side; what fails is asked again in the next turn."""
 
         async def try_one(symbol: str) -> None:
-            if symbol in self._refused:
+            if time.monotonic() < self._refused_until_s.get(symbol, 0.0):
                 return
             try:
                 await ask(symbol)
             except TransientError as error:
                 self._around.lost("exchange", error)
             except RejectedError as error:
-                # Delisted, most likely: the next look at the exchange's symbols will tell.
-                self._refused.add(symbol)
+                self._refused_until_s[symbol] = time.monotonic() + REFUSED_FOR_S
                 log.warning("symbol_refused", symbol=symbol, reason=str(error))
             else:
                 self._around.found("exchange")

@@ -88,7 +88,8 @@ class RunningCandle:
         if self._tail:
             self._is_anchored = self._tail[0].id == last_trade_id + 1
         else:
-            self._is_anchored = True
+            # A row of REST has swept trades away that this kline, an older one, lacks.
+            self._is_anchored = (self._next_id or 0) <= last_trade_id + 1
             self._next_id = max(self._next_id or 0, last_trade_id + 1)
 
     def _fold(self, trade: Trade) -> None:

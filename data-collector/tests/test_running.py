@@ -114,3 +114,15 @@ def test_the_running_candle_is_the_fold_of_all_trades_told_so_far(steps, data):
             if seen:
                 running.apply_kline(fold(seen, minute), seen[-1].id)
         assert running.candle == fold(trades, minute)
+
+
+def test_an_older_kline_after_a_row_of_rest_is_not_continued_with_a_hole():
+    trades = [trade(number, quantity=number) for number in range(1, 6)]
+    running = RunningCandle()
+    running.apply_kline(fold(trades[:1], 0), 1)
+    for each in trades[1:4]:
+        running.apply_trade(each)
+    running.apply_kline(fold(trades[:2], 0), None)  # by REST, which names no trade
+    running.apply_kline(fold(trades[:2], 0), 2)
+    running.apply_trade(trades[4])
+    assert running.candle in [fold(trades[:count], 0) for count in range(6)]

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+
+from collector import reading
+from collector.binance.wire import KlineRow
+from collector.clock import ExchangeClock
+from collector.live import LiveCandles
+from collector.metrics import CollectorMetrics
+from collector.reading import Reading
+from collector.settings import Settings
+from collector.surroundings import Surroundings
+from linkora.errors import RejectedError
+from linkora.health import Health
+from linkora.metrics import new_registry
+from testkit.services import until
+
+NOW = 1_700_000_000_000 // 60_000 * 60_000 + 20_000
+
+
+class RefusesAtFirst:
+    """An exchange that refuses the first requests and then answers."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.asked = 0
+
+    async def klines(self, symbol: str, **bounds: Any) -> tuple[bytes, list[KlineRow]]:
+        self.asked += 1
+        if self.asked <= self.refusals:
+            raise RejectedError("exchange: 400 0 odd")
+        return b"[]", []
+
+
+async def test_a_refused_symbol_is_asked_for_again_after_a_while(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reading, "REFUSED_FOR_S", 0.3)
+    clock = ExchangeClock()
+    clock.set(NOW)
+    around = Surroundings(
+        clock, Settings(realtime_interval=0.01), Health(), CollectorMetrics(new_registry())
+    )
+    exchange = RefusesAtFirst(1)
+    live = LiveCandles(["X"], store=None, news=None, around=around)
+    loops = Reading(live, None, exchange=exchange, store=None, around=around, unheard=lambda: ["X"])
+    polling = asyncio.create_task(loops.poll())
+    try:
+        await until(lambda: exchange.asked == 1)
+        await asyncio.sleep(0.1)
+        assert exchange.asked == 1
+        await until(lambda: exchange.asked > 2)
+    finally:
+        polling.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await polling
