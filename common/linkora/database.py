@@ -26,6 +26,7 @@ _TRANSIENT = (
     asyncpg.UndefinedTableError,
     asyncpg.UndefinedFunctionError,
     asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     # What asyncpg says when a connection breaks between the messages of one call.
     asyncpg.InternalClientError,
 )

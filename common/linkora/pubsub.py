@@ -5,6 +5,7 @@ Pub/sub forgets: what is published while a reader is away is lost to it. So each
 its place in the channel (``linkora.messages.Position``), and a reader is told when it was away.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -63,13 +64,15 @@ class Publisher:
     """Publishes encoded messages, each with its place in its channel.
 
     A message that Redis did not take is lost, and its number with it, so that every reader sees
-    the hole.
+    the hole. Whoever publishes while another call is under way waits for it: on two connections
+    the later message could arrive first, and a reader would see a hole that is none.
     """
 
     def __init__(self, redis: "Redis", epoch: int | None = None) -> None:
         self._redis = redis
         self._epoch = epoch if epoch is not None else time.time_ns() // 1_000
         self._last_seq: dict[str, int] = {}
+        self._turn = asyncio.Lock()
 
     async def publish(self, messages: Sequence[tuple[str, Callable[[Position], bytes]]]) -> None:
         """Publish ``(channel, encode)`` pairs in order, in one round trip.
@@ -77,12 +80,13 @@ class Publisher:
         Raises:
             TransientError: If Redis is away; the messages are lost, their numbers used.
         """
-        payloads = [(channel, encode(self._next(channel))) for channel, encode in messages]
-        with transient_errors():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for channel, payload in payloads:
-                    pipe.publish(channel, payload)
-                await pipe.execute()
+        async with self._turn:
+            payloads = [(channel, encode(self._next(channel))) for channel, encode in messages]
+            with transient_errors():
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for channel, payload in payloads:
+                        pipe.publish(channel, payload)
+                    await pipe.execute()
 
     def skip(self, channel: str) -> None:
         """Leave one number of ``channel`` out, which makes its readers look into the database."""

@@ -11,6 +11,7 @@ BROKEN = [
     ConnectionResetError("reset"),
     asyncpg.ConnectionDoesNotExistError("gone"),
     asyncpg.InterfaceError("connection is closed"),
+    asyncpg.IdleInTransactionSessionTimeoutError("too long"),
 ]
 
 

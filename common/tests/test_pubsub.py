@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import asyncio
 from contextlib import aclosing
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -59,3 +61,35 @@ async def test_an_outage_is_told_to_both_sides_and_ends_by_itself():
                 await publisher.publish([("a", place)])
                 assert await heard(reader, 1) == [b"7:2"]
     assert errors
+
+
+class SlowPipeline:
+    """A pipeline whose first execution takes a while, as on a connection of its own."""
+
+    sent: ClassVar[list[bytes]] = []
+    is_first: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._payloads: list[bytes] = []
+
+    async def __aenter__(self) -> "SlowPipeline":
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        self._payloads.append(payload)
+
+    async def execute(self) -> None:
+        delay_s, SlowPipeline.is_first = (0.2 if self.is_first else 0), False
+        await asyncio.sleep(delay_s)
+        self.sent.extend(self._payloads)
+
+
+async def test_publishers_of_one_channel_do_not_overtake_each_other():
+    redis = SimpleNamespace(pipeline=lambda transaction: SlowPipeline())
+    publisher = Publisher(redis, epoch=7)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(publisher.publish([("a", place)]))
+    assert SlowPipeline.sent == [b"7:1", b"7:2", b"7:3"]

@@ -35,31 +35,41 @@ class News:
 
     def __init__(self, redis: Redis, around: Surroundings) -> None:
         self._redis = redis
-        self._publisher = Publisher(redis)
+        # Closes wait for no books or trades.
+        self._candles, self._books, self._trades = (Publisher(redis) for _ in range(3))
         self._around = around
 
     async def candles(self, candles: Iterable[Candle]) -> None:
         """Publish candles in order."""
         await self._publish(
-            (channel, partial(encode_candle, candle))
-            for candle in candles
-            for channel in (channels.CANDLES_ALL, channels.candles(candle.symbol))
+            self._candles,
+            (
+                (channel, partial(encode_candle, candle))
+                for candle in candles
+                for channel in (channels.CANDLES_ALL, channels.candles(candle.symbol))
+            ),
         )
 
     async def books(self, books: Iterable[OrderBook]) -> None:
         """Publish order books."""
         await self._publish(
-            (channel, partial(encode_order_book, book))
-            for book in books
-            for channel in (channels.ORDERBOOK_ALL, channels.orderbook(book.symbol))
+            self._books,
+            (
+                (channel, partial(encode_order_book, book))
+                for book in books
+                for channel in (channels.ORDERBOOK_ALL, channels.orderbook(book.symbol))
+            ),
         )
 
     async def trades(self, trades: Mapping[str, Sequence[Trade]]) -> None:
         """Publish the new trades of each symbol, oldest first, and keep the newest ones."""
         await self._publish(
-            (channel, partial(encode_trades, symbol, told))
-            for symbol, told in trades.items()
-            for channel in (channels.TRADES_ALL, channels.trades(symbol))
+            self._trades,
+            (
+                (channel, partial(encode_trades, symbol, told))
+                for symbol, told in trades.items()
+                for channel in (channels.TRADES_ALL, channels.trades(symbol))
+            ),
         )
         try:
             with transient_errors():
@@ -79,15 +89,15 @@ class News:
         Stored history is not told minute by minute: a number left out says that something is
         there which was not told.
         """
-        self._publisher.skip(channels.CANDLES_ALL)
-        self._publisher.skip(channels.candles(symbol))
+        self._candles.skip(channels.CANDLES_ALL)
+        self._candles.skip(channels.candles(symbol))
 
-    async def _publish(self, messages: Iterable[tuple[str, Encode]]) -> None:
+    async def _publish(self, publisher: Publisher, messages: Iterable[tuple[str, Encode]]) -> None:
         listed = list(messages)
         if not listed:
             return
         try:
-            await self._publisher.publish(listed)
+            await publisher.publish(listed)
         except TransientError as error:
             self._around.metrics.publish_failures.inc(len(listed))
             self._around.lost("redis", error)
