@@ -113,7 +113,7 @@ class Scanner:
         head = (await self._chain.tip()).head.number
         start = self._limits.start_block
         if start is None:
-            start = await self._find_deployment(head)
+            start = await self._find_deployment(identity, head)
         base = max(0, start - 1)
         header = (await self._chain.headers([base])).get(base)
         if header is None:
@@ -122,10 +122,12 @@ class Scanner:
         await self._checkpoints.create(identity, self._limits.contract, header, first)
         log.info("scan_begun", start_block=base + 1, chain_id=identity.chain_id)
 
-    async def _find_deployment(self, head: int) -> int:
+    async def _find_deployment(self, identity: ChainIdentity, head: int) -> int:
         try:
             return await self._chain.deployment_block(head)
         except StateUnavailable as error:
+            if is_local(identity.chain_id):
+                return 0  # a chain that was kept over a restart, and short enough to read it all
             raise TransientError(
                 f"no provider has the old state in which the deployment could be found: "
                 f"set START_BLOCK ({error})"

@@ -116,6 +116,7 @@ def test_the_head_is_judged_by_the_numbered_rules(head, remote, polls, floor, ve
         ("eth_call", -32029, "Too Many Requests", faults.RateLimited, None),
         ("eth_getLogs", -32000, "unknown block", faults.NodeBehind, None),
         ("eth_getLogs", -32602, "BlockOutOfRangeError: block height is 5 but requested was 9", faults.NodeBehind, None),
+        ("eth_call", -32602, "BlockOutOfRangeError: block height is 9 but requested was 5", faults.StateUnavailable, None),
         ("eth_call", -32000, "header not found", faults.NodeBehind, None),
         ("eth_call", -32000, "missing trie node 1234 (path )", faults.StateUnavailable, None),
         ("eth_call", 3, "execution reverted: no decimals", faults.CallReverted, None),

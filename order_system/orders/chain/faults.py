@@ -67,6 +67,7 @@ _BEHIND = re.compile(
     r"|cannot find block|after last accepted block|block .{1,80} not found",
     re.IGNORECASE,
 )
+_HEIGHT = re.compile(r"block height is (\d+) but requested was (\d+)")
 _STATE = re.compile(
     r"missing trie node|historical state|state .{0,60}(not available|unavailable|is not)"
     r"|archive|pruned|no state available",
@@ -102,6 +103,8 @@ def classify(method: str, code: int, message: str) -> LinkoraError:  # noqa: PLR
         return RateLimited(text)
     if method == "eth_call" and (code == 3 or _REVERTED.search(message)):
         return CallReverted(text)
+    if _is_of_the_past(message):
+        return StateUnavailable(text)
     if _BEHIND.search(message):
         return NodeBehind(text)
     if _STATE.search(message):
@@ -111,6 +114,12 @@ def classify(method: str, code: int, message: str) -> LinkoraError:  # noqa: PLR
     if code in {METHOD_NOT_FOUND, INVALID_PARAMS}:
         return Unsupported(text)
     return TransientError(text)
+
+
+def _is_of_the_past(message: str) -> bool:
+    """Return whether Anvil calls a block out of range that it has: it means the block's state."""
+    match = _HEIGHT.search(message)
+    return match is not None and int(match[2]) <= int(match[1])
 
 
 def suggested_blocks(message: str) -> int | None:

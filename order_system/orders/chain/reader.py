@@ -220,12 +220,14 @@ class ChainReader:
         if not created:
             return {}
         hashes = {quantity(entry.block_number): entry.block_hash for entry in found.logs}
-        return await client.orders_at(
-            [
-                (event.id, Header(event.block_number, hashes[event.block_number], "", 0))
-                for event in created
-            ]
-        )
+        places = [
+            (event.id, Header(event.block_number, hashes[event.block_number], "", 0))
+            for event in created
+        ]
+        try:
+            return await client.orders_at(places)
+        except StateUnavailable:
+            return {}  # the node has the range's last state and not its first: the terms of then
 
     async def _new_tokens(
         self, client: ChainClient, events: Sequence[Event]
