@@ -70,9 +70,11 @@ async def test_thousands_of_empty_blocks_are_passed_in_few_requests_and_lose_not
     assert by_number[2]["header"]["parentHash"] == header_hash(by_number[1]["header"])
     state.write_text(json.dumps(stretch(content, gap=999, tail=500)))
     async with kept_chain(state) as chain:
-        assert await chain.head() > 5_400
+        assert await chain.head() > 4_400
         async with open_rig(chain.rpc_url, chain.address, pool) as rig:
             await rig.settle()
     found = await dump(pool)
     assert [order["order_id"] for order in found["orders"]] == [1, 2, 3, 4]
-    assert {b["block_number"] for b in found["orders"]} == {2001, 3001, 4001, 5001}
+    first, *later = (order["block_number"] for order in found["orders"])
+    assert first > 1000
+    assert later == [first + 1000, first + 2000, first + 3000]
