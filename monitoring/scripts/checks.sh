@@ -101,13 +101,14 @@ check_completeness() {
 }
 
 check_scanner() {
-  local row status lag age dead discrepancies
-  row=$(sql "SELECT status, coalesce(head_block - last_block, 0), extract(epoch FROM now() - updated_at)::bigint, discrepancies FROM system_state LIMIT 1")
+  local row status lag age dead discrepancies detail
+  row=$(sql "SELECT status, coalesce(head_block - last_block, 0), extract(epoch FROM now() - updated_at)::bigint, discrepancies, left(translate(detail, E'|\\n', '  '), 100) FROM system_state LIMIT 1")
   [ -n "$row" ] || { note chain "no chain is followed (WEB3_PROVIDER, TRADING_ADDRESS)"; return 0; }
-  IFS='|' read -r status lag age discrepancies <<< "$row"
+  IFS='|' read -r status lag age discrepancies detail <<< "$row"
   if [ "$status" = ERROR ]; then crit chain "the event processor stopped with an error" "$RUNBOOK#scanner-error"
   elif [ "$age" -ge 300 ]; then crit chain "no sign of life of the event processor for $age s" "$(how_to_start order-events)"
   elif [ "$age" -ge 60 ]; then warn chain "no sign of life of the event processor for $age s" "is the chain's provider away? $RUNBOOK#chain-away"
+  elif [ "$status" = RECOVERY ] && [ -n "${detail##catching up*}" ]; then warn chain "cannot be followed: $detail" "$RUNBOOK#chain-away"
   else grade chain "$lag" 50 1000 "$status, $lag blocks behind the head" "$RUNBOOK#scanner-lag"; fi
   dead=$(sql "SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL")
   grade "dead letters" "$dead" 1 100 "$dead events could not be digested" "$RUNBOOK#dead-letters"
@@ -126,7 +127,7 @@ check_disk() {
   fi
   [ -n "$usage" ] || { warn disk "cannot be measured while the database is away" "df -h"; return 0; }
   read -r usage free <<< "${usage/\%/}"
-  grade disk "$usage" 80 90 "$usage % used, $((free / 1024)) MB free ($where)" "./monitor_growth.sh shows what grows; $RUNBOOK#disk-full"
+  grade disk "$usage" "$DISK_WARNING_PERCENT" "$DISK_CRITICAL_PERCENT" "$usage % used, $((free / 1024)) MB free ($where)" "./monitor_growth.sh shows what grows; $RUNBOOK#disk-full"
 }
 
 docker_volume_usage() { # where the daemon is on this machine, also while the container is down

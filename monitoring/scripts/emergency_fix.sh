@@ -20,7 +20,11 @@ done_steps=0 refused=0
 offer() { # WHAT COMMAND...
   local what=$1 answer=""
   shift
-  if [ "$DRY" = 1 ]; then tell WOULD 36 "$what" "$*"; return 0; fi
+  if [ "$DRY" = 1 ]; then
+    tell WOULD 36 "$what" "$*"
+    warnings=$((warnings + 1))
+    return 0
+  fi
   if [ "$YES" = 0 ]; then
     printf '%s: %s\nDo it? [y/N] ' "$what" "$*"
     read -r answer || true

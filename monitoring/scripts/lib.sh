@@ -8,6 +8,8 @@ ROOT=${LINKORA_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 LOCAL=${LINKORA_LOCAL_DIR:-$ROOT/.local}
 RUNBOOK=docs/operations.md
 ASK_TIMEOUT_S=10
+DISK_WARNING_PERCENT=${DISK_WARNING_PERCENT:-80}
+DISK_CRITICAL_PERCENT=${DISK_CRITICAL_PERCENT:-90}
 SERVICES="data-collector api-server order-api order-events"
 goods=0 warnings=0 criticals=0
 MODE=""
