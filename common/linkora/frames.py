@@ -3,7 +3,7 @@
 
 A broadcast to a thousand sockets costs a system call each; an ASGI ``send`` each would cost more
 than that again. So the protocol puts itself into the ASGI scope under ``EXTENSION``, and
-``linkora.socket`` writes shared frames to it directly. Under another server the extension is
+``linkora.connections`` writes shared frames to it directly. Under another server the extension is
 absent and everything goes through ASGI.
 """
 

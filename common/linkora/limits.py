@@ -78,8 +78,8 @@ class RateLimiter:
         now_s = time.time()
         budget = self._budgets.get(address)
         if budget is None or budget.ends_at_s <= now_s:
-            if len(self._budgets) >= MAX_ADDRESSES:
-                self._forget(now_s)
+            if budget is None and len(self._budgets) >= MAX_ADDRESSES:
+                del self._budgets[next(iter(self._budgets))]  # the one known for longest
             budget = _Budget(self.per_minute, now_s + WINDOW_S, budget.spent if budget else 0)
             self._budgets[address] = budget
         if budget.left <= 0:
