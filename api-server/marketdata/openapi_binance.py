@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """The paths under ``/api/v3``, for the OpenAPI document."""
 
-from marketdata.binance_intervals import INTERVALS
-from marketdata.binance_params import MAX_KLINES
+from marketdata.binance_intervals import INTERVALS, SECOND
+from marketdata.binance_params import MAX_DEPTH, MAX_KLINES, MAX_TRADES
 from marketdata.schemas import (
     COUNT,
     DECIMAL,
@@ -39,6 +39,7 @@ def _binance_limit(default: int, most: int) -> Json:
     return query("limit", schema, f"More than {most} counts as {most}")
 
 
+_ZONE = {"type": "string", "pattern": r"^[+-]?\d{1,2}(:\d{2})?$", "default": "0"}
 # Twelve elements: times and the number of trades are integers, all other numbers strings.
 _KLINE = {
     "type": "array",
@@ -48,13 +49,14 @@ _KLINE = {
 }
 _KLINE_QUERY = [
     SYMBOL,
-    query("interval", {"enum": list(INTERVALS)}, "As on Binance, but 1s", is_required=True),
+    query("interval", {"enum": [SECOND, *INTERVALS]}, "As on Binance", is_required=True),
     query("startTime", _MS, "Earliest open time, Unix ms"),
     query("endTime", _MS, "Latest open time, Unix ms"),
+    query("timeZone", _ZONE, "Hours, or hours and minutes, ahead of UTC: 8, -3:30, 05:45"),
     _binance_limit(500, MAX_KLINES),
 ]
 _SIDE = array_of({"type": "array", "items": DECIMAL, "minItems": 2, "maxItems": 2})
-_TRADES_QUERY = [SYMBOL, _binance_limit(500, 1000)]
+_TRADES_QUERY = [SYMBOL, _binance_limit(500, MAX_TRADES)]
 _AGGREGATES_QUERY = [
     *_TRADES_QUERY,
     query("fromId", _MS, "The first trade's number"),
@@ -71,8 +73,8 @@ BINANCE: dict[str, Json] = {
     "/api/v3/klines": _binance("candles", _KLINE_QUERY, array_of(_KLINE)),
     "/api/v3/uiKlines": _binance("candles", _KLINE_QUERY, array_of(_KLINE)),
     "/api/v3/depth": _binance(
-        "the order book, 20 levels at most",
-        [SYMBOL, _binance_limit(100, 5000)],
+        "the order book, as many levels of it as are kept",
+        [SYMBOL, _binance_limit(100, MAX_DEPTH)],
         object_of(lastUpdateId=COUNT, bids=_SIDE, asks=_SIDE),
     ),
     "/api/v3/aggTrades": _binance("recent trades", _AGGREGATES_QUERY, array_of({"type": "object"})),

@@ -2,10 +2,12 @@
 """The real ccxt and python-binance against a running server, by one changed URL."""
 
 import asyncio
-import json
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import ccxt
@@ -17,8 +19,8 @@ import pytest
 from linkora import channels
 from linkora.market import Trade
 from linkora.messages import encode_trades, trade_message
-from linkora.timeframes import HOUR_MS, MINUTE_MS, floor_minute_ms
-from marketdata.binance_intervals import INTERVALS
+from linkora.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, floor_minute_ms
+from marketdata.binance_intervals import INTERVALS, SECOND
 from testkit.market import Collector, Server, book, minute, now_ms, running, until
 
 with warnings.catch_warnings():  # it imports names that websockets calls old
@@ -40,7 +42,7 @@ def trade(number: int) -> Trade:
         id=number,
         price=Decimal(100 + number),
         quantity=Decimal("0.5"),
-        time_ms=now_ms() - 1000 + number,
+        time_ms=now_ms() - 10_000 + number * 700,
         is_buyer_maker=number % 2 == 0,
     )
 
@@ -105,10 +107,28 @@ async def test_ccxt_reads_everything_public(exchange: Any, busy_server: Server) 
         await exchange.fetch_ohlcv("BTC/USDT", "5m", params={"symbol": "NOPE"})
 
 
-async def test_ccxt_reads_every_interval(exchange: Any) -> None:
-    for interval in INTERVALS:
-        rows = await exchange.fetch_ohlcv("BTC/USDT", interval, limit=2)
-        assert rows, interval
+async def test_ccxt_reads_every_timeframe_that_it_lists(exchange: Any, busy_server: Server) -> None:
+    assert set(exchange.timeframes.values()) == {SECOND, *INTERVALS}
+    for timeframe, interval in exchange.timeframes.items():
+        rows = await exchange.fetch_ohlcv("BTC/USDT", timeframe, limit=2)
+        raw = await busy_server.get("/api/v3/klines", symbol=SYMBOL, interval=interval, limit=2)
+        assert rows == [[row[0], *map(float, row[1:6])] for row in raw], timeframe
+        assert rows, timeframe
+    seconds = await exchange.fetch_ohlcv("BTC/USDT", "1s")
+    assert [b[0] - a[0] for a, b in pairwise(seconds)] == [1000] * (len(seconds) - 1)
+    days = await exchange.fetch_ohlcv("BTC/USDT", "1d", params={"timeZone": "8"})
+    assert {row[0] % DAY_MS for row in days} == {16 * HOUR_MS}
+
+
+async def test_ccxt_reads_tickers_of_all_and_of_some(exchange: Any) -> None:
+    every = await exchange.fetch_tickers()
+    some = await exchange.fetch_tickers(["ETH/USDT"])
+    assert (set(every), set(some)) == ({"BTC/USDT", "ETH/USDT"}, {"ETH/USDT"})
+    assert every["BTC/USDT"]["high"] >= every["BTC/USDT"]["last"] >= every["BTC/USDT"]["low"]
+    prices = await exchange.fetch_last_prices()
+    assert prices["BTC/USDT"]["price"] == every["BTC/USDT"]["last"]
+    best = await exchange.fetch_bids_asks(["BTC/USDT"])
+    assert best["BTC/USDT"]["bid"] == every["BTC/USDT"]["bid"]
 
 
 async def test_python_binance_reads_everything_public(busy_server: Server) -> None:
@@ -125,6 +145,13 @@ async def test_python_binance_reads_everything_public(busy_server: Server) -> No
         start = rows[0][0]
         again = await client.get_historical_klines(SYMBOL, "1m", start_str=start, limit=3)
         assert [row[0] for row in again][:3] == [row[0] for row in rows]
+        names = [name for name in dir(client) if name.startswith("KLINE_INTERVAL_")]
+        intervals = [getattr(client, name) for name in names]
+        assert set(intervals) == {SECOND, *INTERVALS}
+        for interval in intervals:
+            assert await client.get_klines(symbol=SYMBOL, interval=interval, limit=2), interval
+        shifted = await client.get_klines(symbol=SYMBOL, interval="1d", timeZone="-3:30", limit=1)
+        assert shifted[0][0] % DAY_MS == 3 * HOUR_MS + 30 * MINUTE_MS
         depth = await client.get_order_book(symbol=SYMBOL, limit=10)
         assert len(depth["bids"]) == 10
         assert (await client.get_symbol_ticker(symbol=SYMBOL))["symbol"] == SYMBOL
@@ -138,52 +165,87 @@ async def test_python_binance_reads_everything_public(busy_server: Server) -> No
         await client.close_connection()
 
 
-async def test_python_binance_follows_klines_and_trades(
+@asynccontextmanager
+async def telling(collector: Collector) -> AsyncIterator[None]:
+    """Tell new states of everything ten times a second, meanwhile."""
+
+    async def keep() -> None:
+        for count in range(1, 1000):
+            newest = minute(SYMBOL, floor_minute_ms(now_ms()))
+            more = {"trades": newest.trades + count, "volume": newest.volume + count}
+            await collector.tell(running(newest, **more))
+            await collector.publish_books(book(SYMBOL, now_ms()))
+            told = msgspec.structs.replace(trade(100 + count), time_ms=now_ms())
+            await collector.publisher.publish(
+                [(channels.TRADES_ALL, partial(encode_trades, SYMBOL, [told]))]
+            )
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+SOCKETS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "kline": (lambda m: m.kline_socket(SYMBOL, "1m"), lambda told: told["k"]["i"] == "1m"),
+    "kline_1s": (lambda m: m.kline_socket(SYMBOL, "1s"), lambda told: told["k"]["i"] == "1s"),
+    "kline_3d": (lambda m: m.kline_socket(SYMBOL, "3d"), lambda told: told["k"]["i"] == "3d"),
+    "depth": (lambda m: m.depth_socket(SYMBOL), lambda told: told["e"] == "depthUpdate"),
+    "depth10": (lambda m: m.depth_socket(SYMBOL, depth="10"), lambda told: len(told["bids"]) == 10),
+    "trade": (lambda m: m.trade_socket(SYMBOL), lambda told: told["t"] > 100),
+    "aggTrade": (lambda m: m.aggtrade_socket(SYMBOL), lambda told: told["a"] == told["f"]),
+    "bookTicker": (lambda m: m.symbol_book_ticker_socket(SYMBOL), lambda told: told["s"] == SYMBOL),
+    "ticker": (lambda m: m.symbol_ticker_socket(SYMBOL), lambda told: told["e"] == "24hrTicker"),
+    "miniTicker": (lambda m: m.symbol_miniticker_socket(SYMBOL), lambda told: told["s"] == SYMBOL),
+    "!ticker": (lambda m: m.ticker_socket(), lambda told: {each["s"] for each in told} >= {SYMBOL}),
+    "!miniTicker": (lambda m: m.miniticker_socket(), lambda told: told[0]["e"] == "24hrMiniTicker"),
+    "combined": (
+        lambda m: m.multiplex_socket(["btcusdt@trade", "btcusdt@depth5"]),
+        lambda told: told["stream"].removeprefix("btcusdt@") in {"trade", "depth5"},
+    ),
+}  # fmt: skip
+
+
+async def test_python_binance_follows_every_stream(
     collector: Collector, busy_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its close waits for its own read to time out.
-    monkeypatch.setattr(ReconnectingWebsocket, "TIMEOUT", 1)
+    monkeypatch.setattr(ReconnectingWebsocket, "TIMEOUT", 0.2)
     client = AsyncClient()
     manager: Any = BinanceSocketManager(client)
     manager.STREAM_URL = f"ws://127.0.0.1:{busy_server.port}/binance/"
-    newest = minute(SYMBOL, floor_minute_ms(now_ms()))
+
+    async def follow(name: str) -> None:
+        opened, is_right = SOCKETS[name]
+        async with opened(manager) as socket:
+            told = await asyncio.wait_for(first_message(socket), 20)
+        assert is_right(told), (name, told)
+
     try:
-        async with manager.kline_socket(SYMBOL, "1m") as klines:
-            await until_followed(busy_server, 1)
-            await collector.publish(newest)
-            event = await klines.recv()
-        assert (event["e"], event["s"]) == ("kline", SYMBOL)
-        assert event["k"]["x"] is True
-        assert event["k"]["c"] == f"{newest.close:.8f}"
-        names = ["btcusdt@aggTrade", "btcusdt@depth5"]
-        async with manager.multiplex_socket(names) as both:
-            await until_followed(busy_server, 1)
-            await collector.publisher.publish(
-                [(channels.TRADES_ALL, lambda at: encode_trades(SYMBOL, [trade(9)], at))]
-            )
-            told = await both.recv()
-            assert told["stream"] == "btcusdt@aggTrade"
-            assert told["data"]["a"] == 9
-            await collector.publish_books(book(SYMBOL, now_ms() + 1000))
-            told = await both.recv()
-            assert told["stream"] == "btcusdt@depth5"
-            assert len(told["data"]["bids"]) == 5
+        async with telling(collector), asyncio.TaskGroup() as group:
+            for name in SOCKETS:
+                group.create_task(follow(name))
     finally:
         await client.close_connection()
 
 
-async def until_followed(server: Server, count: int) -> None:
-    async def is_followed() -> bool:
-        return bool((await server.get("/health"))["websocket_connections"] == count)
+async def first_message(socket: Any) -> Any:
+    """Return what comes first; ``recv`` gives nothing where nothing came in its time."""
+    told = None
+    while told is None:
+        told = await socket.recv()
+    return told
 
-    await until(is_followed)
 
-
-async def test_ccxt_pro_watches_candles_and_the_book(
-    collector: Collector, busy_server: Server
-) -> None:
+@pytest.fixture
+async def watching(busy_server: Server) -> AsyncIterator[Any]:
+    """Return ccxt.pro's client of the server."""
     port = busy_server.port
-    exchange = ccxt.pro.binance(
+    client = ccxt.pro.binance(
         {
             "urls": {
                 "api": {
@@ -194,100 +256,39 @@ async def test_ccxt_pro_watches_candles_and_the_book(
             "options": {"fetchMarkets": {"types": ["spot"]}},
         }
     )
-    stop = asyncio.Event()
-
-    async def keep_telling() -> None:
-        trades = 0
-        while not stop.is_set():
-            trades += 1
-            newest = minute(SYMBOL, floor_minute_ms(now_ms()))
-            await collector.publish(running(newest, trades=newest.trades + trades))
-            await collector.publish_books(book(SYMBOL, now_ms()))
-            await asyncio.sleep(0.1)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(keep_telling())
-            candles = await asyncio.wait_for(exchange.watch_ohlcv("BTC/USDT", "1m"), 20)
-            order_book = await asyncio.wait_for(exchange.watch_order_book("BTC/USDT"), 20)
-            stop.set()
-    finally:
-        await exchange.close()
-    assert candles[-1][0] == floor_minute_ms(candles[-1][0])
-    assert order_book["bids"][0][0] < order_book["asks"][0][0]
+    yield client
+    await client.close()
 
 
-async def test_subscriptions_are_answered_as_binance_does(server: Server) -> None:
-    async with server.client.ws_connect("/binance/ws") as socket:
-
-        async def ask(message: Any) -> Any:
-            await socket.send_str(message if isinstance(message, str) else json.dumps(message))
-            return await socket.receive_json(timeout=5)
-
-        name = "btcusdt@kline_1m"
-        done = await ask({"method": "SUBSCRIBE", "params": [name], "id": 1})
-        assert done == {"result": None, "id": 1}
-        listed = await ask({"method": "LIST_SUBSCRIPTIONS", "id": "x"})
-        assert listed == {"result": [name], "id": "x"}
-        assert (await ask({"method": "GET_PROPERTY", "params": ["combined"], "id": 2}))[
-            "result"
-        ] is False
-        await ask({"method": "SET_PROPERTY", "params": ["combined", True], "id": 3})
-        assert (await ask({"method": "GET_PROPERTY", "params": ["combined"], "id": 4}))[
-            "result"
-        ] is True
-        assert (await ask({"method": "LIST_SUBSCRIPTIONS", "id": 5}))["result"] == [name]
-        refused = await ask({"method": "SUBSCRIBE", "params": ["btcusdt@nothing"], "id": 6})
-        assert (refused["code"], refused["id"]) == (2, 6)
-        assert (await ask("{"))["code"] == 3
-        assert (await ask([1]))["code"] == 2
-        await ask({"method": "UNSUBSCRIBE", "params": [name], "id": 7})
-        assert (await ask({"method": "LIST_SUBSCRIPTIONS", "id": 8}))["result"] == []
+async def test_ccxt_pro_watches_every_timeframe(collector: Collector, watching: Any) -> None:
+    watch = watching.watch_ohlcv
+    async with telling(collector), asyncio.timeout(30):
+        told = await asyncio.gather(*(watch("BTC/USDT", name) for name in watching.timeframes))
+    for timeframe, rows in zip(watching.timeframes, told, strict=True):
+        frame = INTERVALS.get(timeframe)
+        open_ms = rows[-1][0]
+        assert open_ms == (frame.open_ms(open_ms) if frame else open_ms // 1000 * 1000)
 
 
-@pytest.mark.parametrize(
-    ("path", "params", "code"),
-    [
-        ("klines", {}, -1102),
-        ("klines", {"symbol": SYMBOL}, -1102),
-        ("klines", {"symbol": SYMBOL, "interval": "7m"}, -1120),
-        ("klines", {"symbol": SYMBOL, "interval": "1S"}, -1120),
-        ("klines", {"symbol": "NOPE", "interval": "1m"}, -1121),
-        ("klines", {"symbol": SYMBOL, "interval": "1m", "limit": "-1"}, -1100),
-        ("klines", {"symbol": SYMBOL, "interval": "1m", "startTime": "x"}, -1100),
-        ("depth", {"symbol": SYMBOL, "limit": "0"}, -1130),
-        ("ticker/price", {"symbols": "BTCUSDT"}, -1100),
-        ("ticker/price", {"symbols": '["BTCUSDT"]', "symbol": SYMBOL}, -1128),
-        ("ticker/24hr", {"type": "TINY"}, -1100),
-    ],
-)
-async def test_wrong_request_is_refused_with_binances_code(
-    shared_server: Server, path: str, params: dict[str, str], code: int
+async def test_ccxt_pro_watches_days_of_asia(collector: Collector, watching: Any) -> None:
+    async with telling(collector), asyncio.timeout(20):
+        rows = await watching.watch_ohlcv("BTC/USDT", "1d", params={"timezone": "+08:00"})
+    assert rows[-1][0] % DAY_MS == 16 * HOUR_MS
+
+
+async def test_ccxt_pro_watches_book_trades_and_tickers(
+    collector: Collector, watching: Any
 ) -> None:
-    status, body = await shared_server.refused(f"/api/v3/{path}", **params)
-    assert (status, body["code"]) == (400, code)
-
-
-async def test_six_hours_are_made_of_whole_buckets(shared_server: Server) -> None:
-    for interval, width_ms in (("6h", 6 * HOUR_MS), ("8h", 8 * HOUR_MS), ("12h", 12 * HOUR_MS)):
-        rows = await shared_server.get("/api/v3/klines", symbol=SYMBOL, interval=interval, limit=3)
-        hours = await shared_server.get("/api/v3/klines", symbol=SYMBOL, interval="1h", limit=100)
-        for row in rows[1:]:
-            inside = [hour for hour in hours if row[0] <= hour[0] < row[0] + width_ms]
-            assert row[0] % width_ms == 0
-            assert row[6] == row[0] + width_ms - 1
-            assert row[1] == inside[0][1]
-            assert Decimal(row[2]) == max(Decimal(hour[2]) for hour in inside)
-            assert Decimal(row[5]) == sum(Decimal(hour[5]) for hour in inside)
-            assert row[8] == sum(hour[8] for hour in inside)
-        again = await shared_server.get(
-            "/api/v3/klines", symbol=SYMBOL, interval=interval, startTime=rows[1][0] - 1, limit=1
-        )
-        assert again == [rows[1]]
-
-
-async def test_bounds_are_inclusive_open_times(shared_server: Server) -> None:
-    rows = await shared_server.get("/api/v3/klines", symbol=SYMBOL, interval="1m", limit=10)
-    span = {"startTime": rows[2][0], "endTime": rows[5][0]}
-    got = await shared_server.get("/api/v3/klines", symbol=SYMBOL, interval="1m", **span)
-    assert got == rows[2:6]
+    async with telling(collector), asyncio.timeout(30):
+        order_book = await watching.watch_order_book("BTC/USDT")
+        trades = await watching.watch_trades("BTC/USDT")
+        ticker = await watching.watch_ticker("BTC/USDT", params={"name": "ticker"})
+        mini = await watching.watch_ticker("BTC/USDT", params={"name": "miniTicker"})
+        every = await watching.watch_tickers()
+        best = await watching.watch_bids_asks(["BTC/USDT"])
+    assert order_book["bids"][0][0] < order_book["asks"][0][0]
+    assert trades[-1]["symbol"] == "BTC/USDT"
+    assert ticker["high"] >= ticker["last"] >= ticker["low"]
+    assert mini["baseVolume"] > 0
+    assert every["BTC/USDT"]["high"] >= every["BTC/USDT"]["low"]
+    assert best["BTC/USDT"]["bid"] < best["BTC/USDT"]["ask"]
