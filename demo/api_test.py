@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130  # nothing was found wrong, but not everything was looked at
 
 
 class Report:
@@ -77,4 +78,4 @@ async def main() -> int:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(main, interrupted=EXIT_INTERRUPTED)

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """What the scripts of this folder share: arguments, a socket that comes back, a clean end."""
 
-import argparse
-import asyncio
-import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+
+# Ctrl-C and SIGTERM end quietly from here on, also during the slow imports below; ``start`` takes
+# over from this.
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: os._exit(0))
+
+import argparse  # noqa: E402
+import asyncio  # noqa: E402
+import json  # noqa: E402
+from collections.abc import AsyncIterator, Awaitable, Callable  # noqa: E402
+from typing import Any  # noqa: E402
 
 try:
     import httpx
@@ -116,8 +122,13 @@ async def listen(
         await asyncio.sleep(RECONNECT_S)
 
 
-def start(main: Callable[[], Awaitable[int | None]]) -> None:
-    """Run ``main`` and end the process with its code; Ctrl-C and SIGTERM end it quietly."""
+def start(main: Callable[[], Awaitable[int | None]], *, interrupted: int = 0) -> None:
+    """Run ``main`` and end the process with its code; Ctrl-C and SIGTERM end it quietly.
+
+    Args:
+        main: What is run.
+        interrupted: The exit code after Ctrl-C or SIGTERM: not 0 where the code is a verdict.
+    """
 
     async def run() -> int:
         task = asyncio.current_task()
@@ -125,10 +136,11 @@ def start(main: Callable[[], Awaitable[int | None]]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await main() or 0
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = asyncio.run(run())
     except (KeyboardInterrupt, asyncio.CancelledError):
-        code = 0
+        code = interrupted
     except NotThereError as error:
         Console(stderr=True, highlight=False).print(str(error), style="bold red", markup=False)
         code = EXIT_NOT_THERE

@@ -20,15 +20,21 @@ def side(levels: list[dict[str, str]]) -> list[tuple[str, str, float]]:
     """Return each level's price, quantity and the quantity up to it."""
     total = 0.0
     rows = []
-    for level in levels:
+    prices = aligned([level["price"] for level in levels])
+    quantities = aligned([level["quantity"] for level in levels])
+    for level, price, quantity in zip(levels, prices, quantities, strict=True):
         total += float(level["quantity"])
-        rows.append((short(level["price"]), short(level["quantity"]), total))
+        rows.append((price, quantity, total))
     return rows
 
 
-def short(number: str) -> str:
-    """Return a decimal string without the zeros at its end."""
-    return number.rstrip("0").rstrip(".") if "." in number else number
+def aligned(numbers: list[str]) -> list[str]:
+    """Return decimal strings with as many decimals as the longest of them needs."""
+    needed = max((len(number.rstrip("0").partition(".")[2]) for number in numbers), default=0)
+    return [
+        whole + (f".{decimals[:needed].ljust(needed, '0')}" if needed else "")
+        for whole, _, decimals in (number.partition(".") for number in numbers)
+    ]
 
 
 def draw(book: dict[str, Any], note: str) -> Panel:

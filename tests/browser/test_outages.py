@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """What the page does while parts of the product are away."""
 
+import re
 import signal
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from testkit.processes import free_port
 
@@ -53,3 +54,23 @@ async def test_without_an_order_system_the_rest_of_the_page_works(watched, produ
     await expect(page.locator(".trade").first).to_be_visible()
     unexpected = [text for text in watched.problems if "ERR_CONNECTION_REFUSED" not in text]
     assert unexpected == []
+
+
+async def test_a_page_that_could_not_load_one_of_its_files_loads_again_by_itself(watched, product):
+    """As while a replica starts: a module that is missing would leave a dead page."""
+    page = watched.page
+    refused: list[str] = []
+
+    async def refuse_once(route: Route) -> None:
+        if refused:
+            await route.continue_()
+        else:
+            refused.append(route.request.url)
+            await route.fulfill(status=502, body="Bad Gateway")
+
+    await page.route("**/web/src/backoff.js", refuse_once)
+    await page.reload()
+    await expect(page.get_by_text("Live ·")).to_be_visible(timeout=BACK_MS)
+    await expect(page.locator("#price")).to_have_text(re.compile(r"\d"))
+    assert len(refused) == 1
+    assert all("502" in text for text in watched.problems), watched.problems

@@ -26,12 +26,13 @@ class Service:
     Attributes:
         url: Where it answers, such as ``http://127.0.0.1:40123``.
         log: Its log file.
+        env: Its environment, with its settings.
     """
 
     def __init__(self, folder: str, arguments: list[str], env: dict[str, str], log: Path) -> None:
         self._folder = ROOT / folder
         self._command = [sys.executable, "main.py", *arguments]
-        self._env = env
+        self.env = env
         self.log = log
         self.url = ""
         self.process: asyncio.subprocess.Process | None = None
@@ -42,7 +43,7 @@ class Service:
         self._is_killed = False
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *self._command, cwd=self._folder, env=self._env, stdout=log, stderr=log
+                *self._command, cwd=self._folder, env=self.env, stdout=log, stderr=log
             )
 
     async def kill(self) -> None:

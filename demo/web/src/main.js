@@ -103,7 +103,6 @@ async function readSymbols() {
   try {
     const { symbols } = await api.get("/symbols");
     markets.setSymbols(symbols);
-    markets.refill();
     if (!symbols.includes(view.symbol)) {
       view.symbol = symbols.includes(DEFAULT_SYMBOL) ? DEFAULT_SYMBOL : (symbols[0] ?? null);
     }

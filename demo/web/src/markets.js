@@ -12,6 +12,7 @@ const QUARTER_MS = 15 * 60_000;
 const DAY_QUARTERS = 96;
 const READS_AT_ONCE = 4;
 const REDRAW_MS = 15_000;
+const REFILLS_AT_ONCE = 8;
 
 /** What is known of one symbol: price and 24-hour figures. */
 class Market {
@@ -21,12 +22,19 @@ class Market {
     this.decimals = 2;
     this.quarters = new Map(); // open time of a quarter of an hour → its candle
     this.heardMs = null;
+    this.readMs = -Infinity;
   }
 
   /** The quarters of the last 24 hours, oldest first. */
   get day() {
     const times = [...this.quarters.keys()].sort((a, b) => a - b).slice(-DAY_QUARTERS);
     return times.map((time) => this.quarters.get(time));
+  }
+
+  /** Forgets the quarters before the last 24 hours. */
+  keepDay() {
+    const times = [...this.quarters.keys()].sort((a, b) => a - b);
+    for (const time of times.slice(0, -DAY_QUARTERS)) this.quarters.delete(time);
   }
 
   /** Percent against the open 24 hours ago, null while unknown. */
@@ -58,7 +66,10 @@ export class Markets extends Emitter {
       if (event.key === "Enter") this.#visible()[0]?.click();
       if (event.key === "Escape") event.target.blur();
     });
-    setInterval(() => this.#redraw(), REDRAW_MS);
+    setInterval(() => {
+      this.#redraw();
+      this.#refill();
+    }, REDRAW_MS);
   }
 
   /** Shows these symbols; keeps what is known of those that stay. */
@@ -74,11 +85,14 @@ export class Markets extends Emitter {
     this.#filter();
   }
 
-  /** Reads again what had less than a day of history, which may still be loading. */
-  refill() {
-    for (const market of this.markets.values()) {
-      if (market.quarters.size > 0 && market.quarters.size < DAY_QUARTERS) this.#want(market);
-    }
+  /** Reads again some of those with less than a day of history, which may still be loading. */
+  #refill() {
+    const short = [...this.markets.values()].filter(
+      ({ quarters, readMs }) =>
+        quarters.size > 0 && quarters.size < DAY_QUARTERS && performance.now() - readMs > REDRAW_MS,
+    );
+    short.sort((a, b) => a.readMs - b.readMs);
+    for (const market of short.slice(0, REFILLS_AT_ONCE)) this.#want(market);
   }
 
   /** Marks a symbol as the one that is shown. */
@@ -149,7 +163,9 @@ export class Markets extends Emitter {
         market.price ??= row.close_price;
         market.decimals = Math.max(market.decimals, decimalsOf([row.close_price]));
       }
-      market.price = [...market.quarters.values()].at(-1)?.raw ?? market.price;
+      market.readMs = performance.now();
+      market.keepDay();
+      market.price = market.day.at(-1)?.raw ?? market.price;
       this.#showFigures(market);
       this.#redraw();
       this.emit("change", market.symbol);

@@ -45,6 +45,7 @@ export class OrdersPanel extends Emitter {
   #abort = new AbortController();
   #timer = null;
   #isNews = false;
+  #isFailing = false;
   #backoff = new Backoff({ baseMs: 2_000, maxMs: 60_000 });
 
   constructor(api, socket, { isOverridden }) {
@@ -107,6 +108,8 @@ export class OrdersPanel extends Emitter {
     const { signal } = this.#abort;
     try {
       const page = await this.#read({}, signal);
+      if (this.#isFailing) this.#socket.retryNow();
+      this.#isFailing = false;
       this.#backoff.reset();
       this.#total = page.total;
       this.#takeNewest(page);
@@ -165,6 +168,7 @@ export class OrdersPanel extends Emitter {
   }
 
   #fail(error) {
+    this.#isFailing = true;
     const isThere = this.#orders.length > 0;
     const state = error.status === 0 ? "down" : "stale";
     this.emit("state", state, `${error.message} (${this.#api.baseUrl})`);

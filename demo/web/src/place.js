@@ -2,6 +2,8 @@
 // Where things are: the APIs' addresses, and what the page's own address and memory say.
 
 const DEFAULT_ORDERS_PORT = 8080;
+const CONFIG_TIMEOUT_MS = 5_000;
+const CONFIG_RETRY_MS = 1_000;
 
 /**
  * Returns where the APIs are.
@@ -26,12 +28,18 @@ function orderApi(wanted, page) {
   return url.href.replace(/\/$/, "");
 }
 
+/** Asks until there is an answer: the page came from this server, so it is only away. */
 async function readConfig(marketUrl) {
-  try {
-    const answer = await fetch(`${marketUrl}/web/config.json`);
-    return answer.ok ? await answer.json() : {};
-  } catch {
-    return {};
+  while (true) {
+    try {
+      const signal = AbortSignal.timeout(CONFIG_TIMEOUT_MS);
+      const answer = await fetch(`${marketUrl}/web/config.json`, { signal });
+      if (answer.ok) return await answer.json();
+      if (answer.status < 500) return {};
+    } catch {
+      // No connection, or no answer in time.
+    }
+    await new Promise((resolve) => setTimeout(resolve, CONFIG_RETRY_MS));
   }
 }
 
