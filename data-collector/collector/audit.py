@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from collector.binance.wire import KlineRow, number
+from collector.binance.forms import KlineRow
+from collector.binance.wire import number
 from collector.gaps import MinuteRange
 from collector.ports import CandleStore, Day, Exchange
 from collector.surroundings import Surroundings

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from enum import Enum
 
-from collector.binance.wire import Depth, DiffEvent, number
+from collector.binance.forms import Depth, DiffEvent
+from collector.binance.wire import number
 from linkora.market import Level, OrderBook
 
 MAX_RECENT = 1_000

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from collector.binance.wire import Depth, DiffEvent, book_of_depth
+from collector.binance.forms import Depth, DiffEvent
+from collector.binance.wire import book_of_depth
 from collector.book import BookState, DiffBook
 from collector.ports import BookStore, Exchange, News
 from collector.surroundings import Surroundings

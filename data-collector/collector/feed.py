@@ -6,16 +6,8 @@ from typing import Protocol
 
 import structlog
 
-from collector.binance.wire import (
-    Depth,
-    DiffEvent,
-    Envelope,
-    KlineEvent,
-    TradeEvent,
-    candle_of_event,
-    decode,
-    number,
-)
+from collector.binance.forms import Depth, DiffEvent, Envelope, KlineEvent, TradeEvent
+from collector.binance.wire import candle_of_event, decode, number
 from collector.surroundings import Surroundings
 from linkora.errors import CorruptMessage, TransientError
 from linkora.market import Candle, Trade

@@ -9,25 +9,21 @@ from functools import partial
 import msgspec
 import structlog
 
-from collector.binance.wire import KlineRow, candle_of_row
+from collector.binance.forms import KlineRow
+from collector.binance.wire import candle_of_row
+from collector.closes import Closes
 from collector.closing import Frontier
 from collector.ports import CandleStore, News
 from collector.running import RunningCandle
 from collector.surroundings import Surroundings
-from linkora.backoff import Backoff, retry
 from linkora.errors import TransientError
 from linkora.market import Candle, Trade
 from linkora.timeframes import MINUTE_MS
 
 log = structlog.get_logger(__name__)
 
-# Closes of many symbols come within a moment of each other: they share a transaction.
-GATHER_S = 0.02
-CLOSES_AT_ONCE = 500
 # A row of REST may lag behind the stream for this long after the minute's end.
 REST_LAG_MS = 60_000
-# While the database is away closes wait here; the exchange keeps the rest for us.
-MAX_WAITING_CLOSES = 20_000
 REMEMBERED_MINUTES = 10
 SETTLING_MINUTES = 2
 
@@ -51,7 +47,13 @@ class _SymbolState:
 
 
 class LiveCandles:
-    """Holds the newest minutes of every symbol and runs the loops that store and tell them."""
+    """Holds the newest minutes of every symbol; stores and tells the running ones.
+
+    Attributes:
+        from_ms: The first minute that is watched; those before are history's matter.
+        closes: Where the closed ones go.
+        unverified: Set when the last minutes of some symbols must be read again.
+    """
 
     def __init__(
         self,
@@ -72,10 +74,7 @@ class LiveCandles:
         for symbol in symbols:
             silence = partial(self.silence_s, symbol)
             around.metrics.silence.labels(symbol).set_function(silence)
-        self._waiting: dict[tuple[str, int], Candle] = {}
-        self._corrections: dict[tuple[str, int], Candle] = {}
-        self._something_closed = asyncio.Event()
-        self.history_is_incomplete = asyncio.Event()
+        self.closes = Closes(store=store, news=news, around=around)
         self.unverified = asyncio.Event()
 
     # What the exchange tells; nothing here waits.
@@ -89,7 +88,7 @@ class LiveCandles:
         self._around.metrics.stream_lag.labels(candle.symbol).set(
             (self._around.clock.now_ms() - event_ms) / 1000
         )
-        self._take(state, candle, last_trade_id, self._waiting)
+        self._take(state, candle, last_trade_id, is_row=False)
 
     def on_trade(self, trade: Trade) -> None:
         """Add one trade to its symbol's running minute."""
@@ -129,7 +128,7 @@ class LiveCandles:
             elif candle.is_closed or with_running:
                 # What REST says corrects what is stored, even if it is the first that this
                 # process hears of the minute: an earlier one may have stored it before.
-                self._take(state, candle, None, self._corrections)
+                self._take(state, candle, None, is_row=True)
 
     def account_for(self, symbol: str, opens_ms: Iterable[int]) -> None:
         """Stop waiting for minutes that have gone into the ledger of gaps."""
@@ -137,19 +136,13 @@ class LiveCandles:
             self._states[symbol].frontier.close(open_ms)
 
     def _take(
-        self,
-        state: _SymbolState,
-        candle: Candle,
-        last_trade_id: int | None,
-        waiting: dict[tuple[str, int], Candle],
+        self, state: _SymbolState, candle: Candle, last_trade_id: int | None, *, is_row: bool
     ) -> None:
         state.running.apply_kline(candle, last_trade_id)
         if candle.is_closed and not state.frontier.is_known(candle.open_time_ms):
             state.frontier.close(candle.open_time_ms)
             state.remember(candle)
-            waiting[candle.symbol, candle.open_time_ms] = candle
-            self._bound_waiting()
-            self._something_closed.set()
+            self.closes.add(candle, is_row=is_row)
 
     def _compare(self, state: _SymbolState, candle: Candle, asked_ms: int) -> None:
         """Have a row that differs from the known close stored as a correction."""
@@ -160,16 +153,7 @@ class LiveCandles:
         if known is not None and candle.trades < known.trades and age_ms < REST_LAG_MS:
             return  # REST has not caught up yet; the next reading will tell
         state.remember(candle)
-        self._corrections[candle.symbol, candle.open_time_ms] = candle
-        self._something_closed.set()
-
-    def _bound_waiting(self) -> None:
-        count = len(self._waiting) + len(self._corrections)
-        if count > MAX_WAITING_CLOSES:
-            log.warning("waiting_closes_dropped", count=count)
-            self._waiting.clear()
-            self._corrections.clear()
-            self.history_is_incomplete.set()
+        self.closes.add(candle, is_row=True)
 
     # What is asked.
 
@@ -200,52 +184,6 @@ class LiveCandles:
         return symbols
 
     # The loops.
-
-    async def store_closes(self) -> None:
-        """Write every close and correction, and tell it after the commit."""
-        while True:
-            await self._something_closed.wait()
-            await asyncio.sleep(GATHER_S)
-            self._something_closed.clear()
-            while self._waiting:
-                await self._store_some(self._waiting, authoritative=False)
-            while self._corrections:
-                await self._store_some(self._corrections, authoritative=True)
-
-    async def _store_some(
-        self, waiting: dict[tuple[str, int], Candle], *, authoritative: bool
-    ) -> None:
-        batch = dict(list(waiting.items())[:CLOSES_AT_ONCE])
-        try:
-            changed = await retry(
-                lambda: self._store.store_states(list(batch.values()), authoritative=authoritative),
-                on_error=lambda error: self._around.lost("database", error),
-                backoff=Backoff(longest_s=3.0),
-            )
-            self._around.found("database")
-            for key, candle in batch.items():
-                if waiting.get(key) is candle:
-                    del waiting[key]
-            self._count(changed)
-            await self._news.candles(changed)
-        except asyncio.CancelledError:
-            # The symbols change hands: what is committed may not have been told.
-            for symbol in dict.fromkeys(symbol for symbol, _ in batch):
-                self._news.history_changed(symbol)
-            raise
-
-    def _count(self, changed: Sequence[Candle]) -> None:
-        for candle in changed:
-            if candle.revision:
-                self._around.metrics.revisions.inc()
-                log.warning(
-                    "closed_candle_revised",
-                    symbol=candle.symbol,
-                    open_time_ms=candle.open_time_ms,
-                    revision=candle.revision,
-                )
-        self._around.metrics.candles_stored.labels("close").inc(len(changed))
-        self._around.metrics.closes.inc(len(changed))
 
     async def tell_running(self) -> None:
         """Publish the running minutes that have changed, every REALTIME_INTERVAL."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from collector.binance.wire import Depth, KlineRow
+from collector.binance.forms import Depth, KlineRow
 from collector.gaps import MinuteRange
 from linkora.errors import TransientError
 from linkora.market import Candle, OrderBook, Trade

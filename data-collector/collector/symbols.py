@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from collector.binance.wire import SymbolInfo
+from collector.binance.forms import SymbolInfo
 
 TRADING = "TRADING"
 _ALL_OF = "ALL:"

@@ -2,7 +2,7 @@
 from decimal import Decimal
 
 from collector.audit import differing
-from collector.binance.wire import KlineRow
+from collector.binance.forms import KlineRow
 from collector.ports import Day
 
 DAY = 86_400_000

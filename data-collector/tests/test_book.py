@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.binance.wire import Depth, DiffEvent, Envelope, decode
+from collector.binance.forms import Depth, DiffEvent, Envelope
+from collector.binance.wire import decode
 from collector.book import BookState, DiffBook
 from testkit.recorded import recorded
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import pytest
 
-from collector.binance.wire import Depth, DiffEvent
+from collector.binance.forms import Depth, DiffEvent
 from collector.books import LiveBooks
 from collector.clock import ExchangeClock
 from collector.metrics import CollectorMetrics

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from collector.binance.wire import KlineRow
+from collector.binance.forms import KlineRow
 from collector.candle_store import CandleStore
 from collector.clock import ExchangeClock
 from collector.live import LiveCandles
@@ -47,7 +47,7 @@ async def live_candles(pool) -> AsyncIterator[tuple[LiveCandles, CandleStore, To
     around = surroundings()
     store, told = CandleStore(pool), Told()
     live = LiveCandles(["X"], store=store, news=told, around=around)
-    storing = asyncio.create_task(live.store_closes())
+    storing = asyncio.create_task(live.closes.keep())
     try:
         yield live, store, told
     finally:
@@ -130,7 +130,7 @@ async def test_a_close_whose_telling_is_cut_off_is_announced_as_missed(pool):
     around = surroundings()
     news = HangingNews()
     live = LiveCandles(["X"], store=CandleStore(pool), news=news, around=around)
-    storing = asyncio.create_task(live.store_closes())
+    storing = asyncio.create_task(live.closes.keep())
     live.on_kline(candle(live.from_ms, "10"), 3, NOW)
     await until(lambda: news.is_telling)
     storing.cancel()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from collector import reading
-from collector.binance.wire import KlineRow
+from collector.binance.forms import KlineRow
 from collector.clock import ExchangeClock
 from collector.live import LiveCandles
 from collector.metrics import CollectorMetrics

@@ -3,16 +3,8 @@ from decimal import Decimal
 
 import pytest
 
-from collector.binance.wire import (
-    ErrorAnswer,
-    ExchangeInfo,
-    KlineEvent,
-    candle_of_event,
-    candle_of_row,
-    decode,
-    decode_klines,
-    number,
-)
+from collector.binance.forms import ErrorAnswer, ExchangeInfo, KlineEvent
+from collector.binance.wire import candle_of_event, candle_of_row, decode, decode_klines, number
 from linkora.errors import CorruptMessage
 from testkit.recorded import recorded
 

@@ -9,15 +9,8 @@ from typing import TypeVar
 import aiohttp
 import structlog
 
-from collector.binance.wire import (
-    Depth,
-    ErrorAnswer,
-    ExchangeInfo,
-    KlineRow,
-    ServerTime,
-    decode,
-    decode_klines,
-)
+from collector.binance.forms import Depth, ErrorAnswer, ExchangeInfo, KlineRow, ServerTime
+from collector.binance.wire import decode, decode_klines
 from collector.budget import RequestBudget
 from collector.clock import ExchangeClock
 from collector.ports import SenselessError

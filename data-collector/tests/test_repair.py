@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from collector import backfill
-from collector.backfill import EXCHANGE_HAD_NONE, Backfill
-from collector.binance.wire import KlineRow
+from collector import fetching, repair
+from collector.binance.forms import KlineRow
 from collector.clock import ExchangeClock
+from collector.fetching import EXCHANGE_HAD_NONE, Fetching
 from collector.gaps import MinuteRange
 from collector.metrics import CollectorMetrics
 from collector.ports import Gap, SenselessError, StoredPages
+from collector.repair import Repair
 from collector.settings import Settings
 from collector.surroundings import Surroundings
 from linkora.errors import RejectedError
@@ -67,10 +68,13 @@ async def repairing(store: Ledger, exchange: Exchange) -> AsyncIterator[None]:
     around = Surroundings(
         clock, Settings(gap_confirmations=3), Health(), CollectorMetrics(new_registry())
     )
-    history = Backfill(
-        ["X", "Y"], exchange=exchange, store=store, news=None, around=around, until_ms=lambda: NOW
+    loop = Repair(
+        ["X", "Y"],
+        fetching=Fetching(exchange=exchange, store=store, news=None, around=around),
+        store=store,
+        around=around,
     )
-    task = asyncio.create_task(history.repair())
+    task = asyncio.create_task(loop.keep())
     try:
         yield
     finally:
@@ -81,7 +85,7 @@ async def repairing(store: Ledger, exchange: Exchange) -> AsyncIterator[None]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backfill, "REPAIR_INTERVAL_S", 0.01)
+    monkeypatch.setattr(repair, "REPAIR_INTERVAL_S", 0.01)
 
 
 def minute(age_minutes: int) -> MinuteRange:
@@ -111,7 +115,7 @@ async def test_a_refusal_explains_a_gap_only_when_it_is_confirmed(attempts, reas
 async def test_answers_that_never_make_sense_do_not_keep_other_gaps_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(backfill, "SENSELESS_TRIES", 3)
+    monkeypatch.setattr(fetching, "SENSELESS_TRIES", 3)
     gaps = [Gap("X", minute(60), 0), Gap("Y", minute(60), 0)]
     store = Ledger(gaps)
     async with repairing(store, Exchange({"X": SenselessError("exchange: senseless")})):
