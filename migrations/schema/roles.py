@@ -20,12 +20,19 @@ log = structlog.get_logger(__name__)
 
 READ = frozenset({"SELECT"})
 WRITE = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
+EMPTY = frozenset({"TRUNCATE"})
 
 _CANDLES = tuple(CANDLE_TABLES)
 _COLLECTED = ("orderbook_data", "collector_state", "candle_gaps", "request_bans")
 _ORDERS = (
-    "orders", "order_events", "order_counts", "order_counts_by_minute", "processed_events",
-    "system_state", "blocks", "dead_letters", "tokens", "positions", "position_events",
+    "orders", "order_events", "order_counts", "order_counts_by_minute", "order_counts_by_user",
+    "processed_events", "system_state", "blocks", "dead_letters", "tokens", "positions",
+    "position_events",
+)  # fmt: skip
+
+_EMPTIED = (
+    "orders", "order_events", "order_counts_by_minute", "order_counts_by_user",
+    "processed_events", "blocks", "positions", "position_events",
 )  # fmt: skip
 
 # Each sees by their figures which of the others have died.
@@ -39,6 +46,7 @@ class Role(msgspec.Struct, frozen=True):
         name: Of the user.
         writes: Tables that it may read and change; no other role has them.
         reads: Tables that it may read.
+        empties: Tables that it may empty at once, as a RESET of the scan does.
         statement_timeout: After which PostgreSQL ends a statement of it.
     """
 
@@ -46,12 +54,13 @@ class Role(msgspec.Struct, frozen=True):
     writes: tuple[str, ...]
     reads: tuple[str, ...]
     statement_timeout: str
+    empties: tuple[str, ...] = ()
 
 
 ROLES = {
     "collector": Role("linkora_collector", (*_CANDLES, *_COLLECTED), _FIGURES_READ, "300s"),
     "api": Role("linkora_api", (), (*_CANDLES, *_COLLECTED, "system_state", *_FIGURES_READ), "30s"),
-    "order_events": Role("linkora_order_events", _ORDERS, _FIGURES_READ, "300s"),
+    "order_events": Role("linkora_order_events", _ORDERS, _FIGURES_READ, "300s", _EMPTIED),
     "order_api": Role("linkora_order_api", (), (*_ORDERS, *_FIGURES_READ), "30s"),
 }
 IDLE_IN_TRANSACTION = "60s"
@@ -126,6 +135,7 @@ def _make(driver: psycopg.Connection, role: Role, password: str) -> None:
 def _grant(driver: psycopg.Connection, role: Role) -> None:
     """Give and take what differs: rights on a hypertable are copied to each of its chunks."""
     wanted = _rights(role.writes, WRITE) | _rights(role.reads, READ)
+    wanted |= _rights(role.empties, EMPTY)
     present = {
         (str(table), str(right))
         for table, right in driver.execute(

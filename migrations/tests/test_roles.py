@@ -15,6 +15,12 @@ from testkit.postgres import connect, private_postgres
 
 FIGURES = json.dumps({"candles_stored": 12.5, "healthy": 1})
 
+# What an operator's RESET of the scan empties: see order_system/orders/order_store.py.
+RESET_TABLES = """
+    TRUNCATE order_events, position_events, processed_events, orders, positions, blocks,
+             order_counts_by_minute, order_counts_by_user
+"""
+
 
 @pytest.fixture
 def passwords() -> dict[str, str]:
@@ -92,8 +98,20 @@ def test_the_order_api_reads_orders_and_only_the_event_processor_writes_them(
             connection.execute(statement)
     with as_user(guarded, "order_events", passwords["order_events"]) as connection:
         assert connection.execute(statement).rowcount == 1
+        connection.execute(RESET_TABLES)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT FROM candles")
+
+
+def test_nobody_else_may_empty_the_orders(
+    guarded: DatabaseSettings, passwords: dict[str, str]
+) -> None:
+    for service in set(ROLES) - {"order_events"}:
+        with (
+            as_user(guarded, service, passwords[service]) as connection,
+            pytest.raises(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute(RESET_TABLES)
 
 
 def test_every_table_but_the_jobs_own_has_one_writer(guarded: DatabaseSettings) -> None:

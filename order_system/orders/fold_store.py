@@ -10,6 +10,7 @@ import msgspec
 
 from orders import records
 from orders.batch import MAX_ID, Batch, contradictions
+from orders.count_store import change_counts
 from orders.events import Event
 from orders.lifecycle import (
     Order,
@@ -103,27 +104,6 @@ UPSERT_POSITIONS = """
         tx_hash = excluded.tx_hash, block_number = excluded.block_number,
         log_index = excluded.log_index, closing_tx_hash = excluded.closing_tx_hash,
         closing_block = excluded.closing_block
-"""
-COUNT_RECORD = "AS d(status text, minute_s bigint, delta bigint)"
-ADD_MINUTES = f"""
-    INSERT INTO order_counts_by_minute (status, created_minute, total)
-    SELECT status, to_timestamp(minute_s), 0 FROM json_to_recordset($1::json) {COUNT_RECORD}
-    ON CONFLICT DO NOTHING
-"""
-CHANGE_MINUTES = f"""
-    UPDATE order_counts_by_minute m SET total = m.total + d.delta
-    FROM json_to_recordset($1::json) {COUNT_RECORD}
-    WHERE m.status = d.status AND m.created_minute = to_timestamp(d.minute_s)
-"""
-DROP_EMPTY_MINUTES = f"""
-    DELETE FROM order_counts_by_minute m USING json_to_recordset($1::json) {COUNT_RECORD}
-    WHERE m.status = d.status AND m.created_minute = to_timestamp(d.minute_s) AND m.total = 0
-"""
-CHANGE_COUNTS = f"""
-    UPDATE order_counts c SET total = c.total + d.delta
-    FROM (SELECT status, sum(delta) AS delta
-          FROM json_to_recordset($1::json) {COUNT_RECORD} GROUP BY status) d
-    WHERE c.status = d.status
 """
 DELETE_ORDERS = "DELETE FROM orders WHERE order_id = ANY($1::bigint[])"
 DELETE_POSITIONS = "DELETE FROM positions WHERE position_id = ANY($1::bigint[])"
@@ -221,11 +201,7 @@ async def _write_orders(
     present = [records.order_row(order) for order in after.values() if order is not None]
     if present:
         await connection.execute(UPSERT_ORDERS, records.encode(present))
-    counts = records.count_rows({i: o for i, o in before.items() if i in after}, after)
-    if counts:
-        encoded = records.encode(counts)
-        for statement in (ADD_MINUTES, CHANGE_MINUTES, DROP_EMPTY_MINUTES, CHANGE_COUNTS):
-            await connection.execute(statement, encoded)
+    await change_counts(connection, {i: o for i, o in before.items() if i in after}, after)
 
 
 async def _write_positions(connection: "Connection", positions: Iterable[Position]) -> None:

@@ -27,7 +27,8 @@ from orders.rows import (
 
 COUNT_BY_STATUS = "SELECT coalesce(sum(total), 0)::bigint FROM order_counts WHERE status = ANY($1)"
 COUNT_OF_USER = """
-    SELECT count(*) FROM orders WHERE user_address = $1 AND status = ANY($2)
+    SELECT coalesce(sum(total), 0)::bigint FROM order_counts_by_user
+    WHERE user_address = $1 AND status = ANY($2)
 """
 ORDER_BY_ID = f"SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = $1"  # noqa: S608 - a constant
 EVENTS_OF_ORDER = """

@@ -29,7 +29,6 @@ from orders.events import (
 )
 from orders.lifecycle import Order, OrderStep, Position, PositionStep
 
-MINUTE_S = 60
 _encoder = msgspec.json.Encoder()
 
 
@@ -41,7 +40,7 @@ def encode(rows: Iterable[Any]) -> str:
 def processed_row(event: Event | DeadLetter) -> dict[str, Any]:
     """Return a row of ``processed_events``."""
     return {
-        "tx_hash": _bytea(event.tx_hash),
+        "tx_hash": bytea(event.tx_hash),
         "log_index": event.log_index,
         "block_number": event.block_number,
     }
@@ -53,7 +52,7 @@ def event_row(step: OrderStep | PositionStep) -> dict[str, Any]:
     return {
         "block_number": event.block_number,
         "log_index": event.log_index,
-        "tx_hash": _bytea(event.tx_hash),
+        "tx_hash": bytea(event.tx_hash),
         "time_s": event.block_time_s,
         "subject": str(event.id),
         "event_type": EVENT_TYPES[type(event.change)],
@@ -88,9 +87,9 @@ def order_row(order: Order) -> dict[str, Any]:
     """Return a row of ``orders``."""
     return {
         "order_id": order.id,
-        "user_address": _bytea(order.user),
-        "token_in": _bytea(order.token_in),
-        "token_out": _bytea(order.token_out),
+        "user_address": bytea(order.user),
+        "token_in": bytea(order.token_in),
+        "token_out": bytea(order.token_out),
         "amount_in": str(order.amount_in),
         "target_price": str(order.target_price),
         "min_amount_out": str(order.min_amount_out),
@@ -102,7 +101,7 @@ def order_row(order: Order) -> dict[str, Any]:
         "updated_s": order.updated_at_s,
         "executed_s": order.executed_at_s,
         "cancelled_s": order.cancelled_at_s,
-        "tx_hash": _bytea(order.tx_hash),
+        "tx_hash": bytea(order.tx_hash),
         "block_number": order.block_number,
         "log_index": order.log_index,
         "executor_address": _bytea_or_none(order.executor),
@@ -116,8 +115,8 @@ def position_row(position: Position) -> dict[str, Any]:
     """Return a row of ``positions``."""
     return {
         "position_id": position.id,
-        "user_address": _bytea(position.user),
-        "token": _bytea(position.token),
+        "user_address": bytea(position.user),
+        "token": bytea(position.token),
         "size": str(position.size),
         "collateral_amount": str(position.collateral_amount),
         "leverage": str(position.leverage),
@@ -128,7 +127,7 @@ def position_row(position: Position) -> dict[str, Any]:
         "liquidator": _bytea_or_none(position.liquidator),
         "opened_s": position.opened_at_s,
         "closed_s": position.closed_at_s,
-        "tx_hash": _bytea(position.tx_hash),
+        "tx_hash": bytea(position.tx_hash),
         "block_number": position.block_number,
         "log_index": position.log_index,
         "closing_tx_hash": _bytea_or_none(position.closing_tx_hash),
@@ -140,8 +139,8 @@ def block_row(header: Header) -> dict[str, Any]:
     """Return a row of ``blocks``."""
     return {
         "number": header.number,
-        "hash": _bytea(header.hash),
-        "parent_hash": _bytea(header.parent_hash),
+        "hash": bytea(header.hash),
+        "parent_hash": bytea(header.parent_hash),
         "time_s": header.time_s,
     }
 
@@ -150,7 +149,7 @@ def dead_letter_row(letter: DeadLetter) -> dict[str, Any]:
     """Return a row of ``dead_letters``; the payload is the log as it came."""
     return {
         "reason": letter.reason,
-        "tx_hash": _bytea(letter.tx_hash),
+        "tx_hash": bytea(letter.tx_hash),
         "log_index": letter.log_index,
         "block_number": letter.block_number,
         "payload": {
@@ -161,35 +160,13 @@ def dead_letter_row(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def count_rows(
-    before: Mapping[int, Order], after: Mapping[int, Order | None]
-) -> list[dict[str, Any]]:
-    """Return how the numbers of orders change, by status and minute of creation.
-
-    Args:
-        before: The orders that change, as they were; new ones are missing.
-        after: The same orders as they will be, None for one that is no more.
-    """
-    deltas: dict[tuple[str, int], int] = {}
-    for sign, orders in ((-1, before), (1, after)):
-        for order in orders.values():
-            if order is not None:
-                key = (order.status, order.created_at_s // MINUTE_S * MINUTE_S)
-                deltas[key] = deltas.get(key, 0) + sign
-    return [
-        {"status": status, "minute_s": minute_s, "delta": delta}
-        for (status, minute_s), delta in sorted(deltas.items())
-        if delta
-    ]
-
-
-def _bytea(hexadecimal: str) -> str:
+def bytea(hexadecimal: str) -> str:
     """Return 0x-hex in the form that PostgreSQL's bytea reads."""
     return "\\" + hexadecimal[1:]
 
 
 def _bytea_or_none(hexadecimal: str | None) -> str | None:
-    return None if hexadecimal is None else _bytea(hexadecimal)
+    return None if hexadecimal is None else bytea(hexadecimal)
 
 
 def _terms_data(terms: OrderTerms | PositionTerms) -> dict[str, Any]:
