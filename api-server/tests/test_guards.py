@@ -99,3 +99,28 @@ async def test_large_body_is_refused(server: Server) -> None:
 
 async def test_unknown_path_is_an_error_in_json(server: Server) -> None:
     assert await server.refused("/nothing") == (404, {"error": "Not Found"})
+
+
+async def test_answer_without_a_body_still_arrives(shared_server: Server) -> None:
+    """The head waits for the body that follows it: here none does."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", shared_server.port)
+    writer.write(b"HEAD /symbols HTTP/1.1\r\nHost: x\r\n\r\n")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    assert head.startswith(b"HTTP/1.1 200 ")
+    tag = next(line for line in head.split(b"\r\n") if line.startswith(b"etag: "))
+    # Two requests at once, of which the first gets a head only.
+    writer.write(
+        b"GET /symbols HTTP/1.1\r\nHost: x\r\nIf-None-Match: " + tag.removeprefix(b"etag: ")
+        + b"\r\n\r\nGET /symbols HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )  # fmt: skip
+    answers = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert answers.startswith(b"HTTP/1.1 304 ")
+    assert answers.count(b"HTTP/1.1 200 ") == 1
+    assert answers.endswith(b'{"symbols":["BTCUSDT","ETHUSDT"]}')
+
+
+async def test_answer_depends_on_the_origin_for_caches(server: Server) -> None:
+    async with server.client.get("/symbols") as response:
+        assert "Origin" in ", ".join(response.headers.getall("Vary"))
+        assert "Access-Control-Allow-Origin" not in response.headers

@@ -17,7 +17,6 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from redis.asyncio import Redis
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from linkora.errors import RequestError, TransientError
@@ -128,8 +127,8 @@ class RateLimitMiddleware:
         if scope["type"] != "http" or scope["path"] in self._exempt:
             await self._app(scope, receive, send)
             return
-        client = HTTPConnection(scope).client
-        wait_s = self._limiter.take(client.host if client else "")
+        client = scope.get("client")
+        wait_s = self._limiter.take(client[0] if client else "")
         if wait_s is None:
             await self._app(scope, receive, send)
             return

@@ -66,6 +66,8 @@ class RequestIds:
         self._app = app
         self._metrics = RequestMetrics(registry) if registry is not None else None
         self._now_s = now_s
+        # Asking the logger costs more than all else here; the level is set before we are made.
+        self._tells_all = log.is_enabled_for(logging.DEBUG)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on under its id."""
@@ -98,11 +100,12 @@ class RequestIds:
         endpoint = getattr(scope.get("endpoint"), "__name__", _UNKNOWN)
         if self._metrics is not None:
             self._metrics.note(endpoint, status, seconds)
-        tell = log.warning if seconds >= SLOW_S else log.debug
-        if tell is log.debug and not log.is_enabled_for(logging.DEBUG):
+        is_slow = seconds >= SLOW_S
+        if not is_slow and not self._tells_all:
             return
+        tell = log.warning if is_slow else log.debug
         tell(
-            "request_slow" if seconds >= SLOW_S else "request_answered",
+            "request_slow" if is_slow else "request_answered",
             method=scope["method"],
             path=scope["path"],
             status=status,
