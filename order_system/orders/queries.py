@@ -12,7 +12,7 @@ import msgspec
 from linkora.database import transient_errors
 from orders.condition import ScannerState
 from orders.lifecycle import Order, Position
-from orders.params import OrderFilter, Page
+from orders.params import MAX_ID, OrderFilter, Page
 from orders.rows import (
     ORDER_COLUMNS,
     POSITION_COLUMNS,
@@ -164,33 +164,34 @@ async def _tokens(connection: "Connection", addresses: Iterable[str]) -> dict[st
 
 
 def _page_query(chosen: OrderFilter, page: Page) -> tuple[str, list[Any]]:
-    """Return the SELECT that fits the filters, so that each of them finds its index."""
-    arguments: list[Any] = []
-    conditions: list[str] = []
+    """Return the SELECT of a page: a stretch of the one index that begins with what is chosen.
 
-    def where(condition: str, *values: Any) -> None:
-        places = []
-        for value in values:
-            arguments.append(value)
-            places.append(f"${len(arguments)}")
-        conditions.append(condition.format(*places))
-
-    if chosen.status:
-        where("status = {}", chosen.status)
+    Rows are compared as wholes and sorted by all of the index's columns, so that no other index
+    gives this order. With ``user = ... AND status = ...`` the planner may go through all orders by
+    block instead, if it thinks that every second one will do, and find the few there are at the
+    end.
+    """
+    filters: dict[str, Any] = {}
     if chosen.user:
-        where("user_address = {}", to_bytes(chosen.user))
+        filters["user_address"] = to_bytes(chosen.user)
+    if chosen.status:
+        filters["status"] = chosen.status
+    columns = [*filters, "block_number", "order_id"]
+    low, high = (-1, -1), (MAX_ID, MAX_ID)
     if page.after:
-        sign = "<" if page.is_descending else ">"
-        where(f"(block_number, order_id) {sign} ({{}}, {{}})", *page.after)
+        low, high = (low, page.after) if page.is_descending else (page.after, high)
+    places = [f"${number}" for number in range(1, len(filters) + 5)]
+    common, ends = places[: len(filters)], places[len(filters) :]
+    key = f"({', '.join(columns)})"
     direction = "DESC" if page.is_descending else "ASC"
-    arguments += [page.limit, page.offset]
-    clause = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     sql = f"""
-        SELECT {ORDER_COLUMNS} FROM orders {clause}
-        ORDER BY block_number {direction}, order_id {direction}
-        LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}
+        SELECT {ORDER_COLUMNS} FROM orders
+        WHERE {key} > ({", ".join([*common, *ends[:2]])})
+          AND {key} < ({", ".join([*common, *ends[2:]])})
+        ORDER BY {", ".join(f"{column} {direction}" for column in columns)}
+        LIMIT ${len(places) + 1} OFFSET ${len(places) + 2}
     """  # noqa: S608 - made of constants; every value is an argument
-    return sql, arguments
+    return sql, [*filters.values(), *low, *high, page.limit, page.offset]
 
 
 def _event_of(row: asyncpg.Record) -> OrderEvent:

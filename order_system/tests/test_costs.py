@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""What answers read of the database: rows, not seconds. Times: benchmarks/order_queries.py."""
+
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+
+from chainkit.many_orders import WHALE, fill
+
+from orders import queries
+from orders.params import OrderFilter, Page
+from orders.rows import to_bytes
+
+ORDERS = 50_000
+STATUSES = ["PENDING", "EXECUTED", "CANCELLED"]
+MINUTES_OF_A_DAY = 1_440
+
+
+async def rows_read(pool, sql, *arguments):
+    """Return how many rows the statement takes out of tables and indexes."""
+    plan = json.loads(
+        await pool.fetchval(f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {sql}", *arguments)
+    )
+
+    def of_node(node):
+        below = sum(of_node(child) for child in node.get("Plans", ()))
+        if below or "Relation Name" not in node:
+            return below
+        read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        return (read + node.get("Rows Removed by Index Recheck", 0)) * node["Actual Loops"]
+
+    return of_node(plan[0]["Plan"])
+
+
+async def test_the_counts_that_the_events_lead_to_are_those_of_the_orders(chain, rig, pool):
+    for number in range(6):
+        await chain.create(user=chain.users[number % 2])
+    await chain.execute(2)
+    await chain.cancel(3)
+    await rig.settle()
+    await chain.reorg(1)  # the cancellation is gone, and two more come
+    await chain.create()
+    await rig.settle()
+    counted = await pool.fetch(
+        "SELECT user_address, status, count(*) AS total FROM orders GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    kept = await pool.fetch("SELECT * FROM order_counts_by_user ORDER BY 1, 2")
+    assert [dict(row) for row in kept] == [dict(row) for row in counted]
+    assert len(kept) == 3
+
+
+async def test_statistics_read_as_many_rows_however_many_orders_there_are(pool):
+    await fill(pool, 10)
+    since = datetime.now(UTC) - timedelta(days=1)
+    with_ten = await rows_read(pool, queries.STATISTICS, since)
+    await pool.execute(
+        "TRUNCATE orders, order_events, order_counts_by_minute, order_counts_by_user"
+    )
+    await fill(pool, ORDERS)
+    with_many = await rows_read(pool, queries.STATISTICS, since)
+    at_most = len(STATUSES) * (1 + MINUTES_OF_A_DAY) + 5  # and the orders of one minute
+    assert with_ten <= at_most
+    assert with_many <= at_most < ORDERS / 10
+
+
+async def test_a_page_and_its_count_read_little_more_than_the_page(pool):
+    await fill(pool, ORDERS)
+    limit, read = 20, {}
+    for status, user, after in itertools.product(
+        (None, "PENDING"), (None, WHALE), (None, (ORDERS // 6, ORDERS // 2))
+    ):
+        sql, arguments = queries._page_query(OrderFilter(status, user), Page(limit, 0, after))
+        read[status, user, after] = await rows_read(pool, sql, *arguments)
+    assert max(read.values()) <= limit, read
+    count_of_user = await rows_read(pool, queries.COUNT_OF_USER, to_bytes(WHALE), STATUSES)
+    assert count_of_user <= len(STATUSES)
+    assert await rows_read(pool, queries.COUNT_BY_STATUS, STATUSES) <= len(STATUSES)
