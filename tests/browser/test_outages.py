@@ -22,13 +22,19 @@ async def test_an_api_restart_is_survived(watched, product):
     await expect(page.locator("#health-button")).to_have_attribute("data-state", "down")
     await expect(page.locator("#banner")).to_contain_text("may be old")
     await expect(page.locator("#chart-stale")).to_contain_text("old")
-    await expect(page.locator("#book-panel")).to_have_class("panel book is-stale")
+    for part in ("#book-panel", "#trades-panel", "#symbols-panel", "#ticker"):
+        await expect(page.locator(part)).to_have_class(re.compile("is-stale"))
+    await page.keyboard.press("h")
+    health = page.get_by_role("dialog", name="How every part is")
+    await expect(health.get_by_text("Not known")).to_have_count(4)
+    await page.keyboard.press("Escape")
 
     await product.api.start()
     await product.api.until_healthy()
     await expect(page.get_by_text("Live ·")).to_be_visible(timeout=BACK_MS)
     await expect(page.locator("#banner")).to_be_hidden()
     await expect(page.locator("#book-stale")).to_be_hidden()
+    await expect(page.locator(".is-stale")).to_have_count(0)
     before = await page.locator("#legend").inner_text()
     await expect(page.locator("#legend")).not_to_have_text(before, use_inner_text=True)
     unexpected = [text for text in watched.problems if "ERR_CONNECTION_REFUSED" not in text]

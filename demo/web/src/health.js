@@ -3,10 +3,9 @@
 
 import { ApiError } from "./api.js";
 import { byId, h, openDialog, setText } from "./dom.js";
-import { duration } from "./format.js";
 
 const ASK_MS = 10_000;
-const WORDS = { live: "Live", stale: "Stale", down: "Offline", connecting: "Connecting…" };
+const WORDS = { live: "Live", stale: "Stale", down: "Offline", connecting: "Connecting…", unknown: "Not known" };
 const BAD = ["down", "stale", "connecting"];
 const ORDER = ["socket", "feed", "api", "database", "redis", "live_data", "orders", "events"];
 
@@ -39,6 +38,12 @@ export class HealthBoard {
     if (!isSame) this.#draw();
   }
 
+  /** Notes that nobody can tell how a part is, because what would tell us is away. */
+  forget(key) {
+    const known = this.#parts.get(key);
+    if (known) this.set(key, known.name, "unknown", "", known);
+  }
+
   /** Takes the body of `/health`, or a `status` message of the socket. */
   take(body) {
     for (const [key, name] of [
@@ -63,6 +68,7 @@ export class HealthBoard {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.set("api", "Market data API", "down", error.message);
+      for (const key of ["database", "redis", "live_data"]) this.forget(key);
     }
   }
 
@@ -81,6 +87,7 @@ export class HealthBoard {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.#setOrders("orders", "Order API", "down", error.message);
+      this.forget("events");
     }
   }
 
@@ -134,9 +141,4 @@ export class HealthBoard {
     ]);
     openDialog(byId("health"), "health-title", "How every part is", h("div", { class: "parts" }, ...parts));
   }
-}
-
-/** Returns what to say about data of that age. */
-export function staleText(ageMs) {
-  return `${duration(ageMs)} old`;
 }
