@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """The pool of PostgreSQL connections, and which of its errors mean "later"."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 
+from linkora.cancellation import give_way_to_cancellation
 from linkora.errors import TransientError
 from linkora.settings import DatabaseSettings
 
@@ -84,20 +84,11 @@ def transient_errors() -> Iterator[None]:
     try:
         yield
     except _TRANSIENT as error:
-        _give_way_to_cancellation(error)
+        give_way_to_cancellation(error)
         raise TransientError(f"database: {type(error).__name__}: {error}") from error
     except asyncpg.InterfaceError as error:
         # asyncpg says "connection is closed" and "pool is closing" by this one class.
         if "clos" in str(error) or "released" in str(error):
-            _give_way_to_cancellation(error)
+            give_way_to_cancellation(error)
             raise TransientError(f"database: {error}") from error
         raise
-
-
-def _give_way_to_cancellation(error: BaseException) -> None:
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return  # no loop runs here
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError from error

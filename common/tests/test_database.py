@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import asyncpg
 import pytest
+from redis.exceptions import ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from linkora import pubsub
 from linkora.database import transient_errors
 from linkora.errors import TransientError
 
@@ -26,16 +31,24 @@ def test_a_wrong_statement_is_none() -> None:
         raise asyncpg.UndefinedColumnError("no such column")
 
 
-@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    ("error", "translation"),
+    [
+        *((error, transient_errors) for error in BROKEN),
+        (RedisTimeoutError("no answer"), pubsub.transient_errors),
+        (ReadOnlyError("a replica"), pubsub.transient_errors),
+    ],
+    ids=lambda value: type(value).__name__,
+)
 async def test_a_cancelled_task_ends_although_its_connection_breaks_on_the_way_out(
-    error: Exception,
+    error: Exception, translation: Callable[[], AbstractContextManager[None]]
 ) -> None:
     entered = asyncio.Event()
 
     async def retry_for_ever() -> None:
         while True:
             try:
-                with transient_errors():
+                with translation():
                     try:
                         entered.set()
                         await asyncio.Event().wait()

@@ -73,12 +73,12 @@ async def test_replicas_tell_one_trouble_once_and_its_end_once(database, redis_s
     async with watched(settings, ("api-server", one), ("data-collector", two)):
         for health in (one, two):
             health.down("database", "refused")
-        await until(lambda: len(webhook.bodies) >= 1, 5)
+        await until(lambda: len(webhook.bodies) >= 1, 20)
         await asyncio.sleep(0.4)
         assert webhook.told() == [("database", "firing")]
         for health in (one, two):
             health.up("database")
-        await until(lambda: len(webhook.bodies) >= 2, 5)
+        await until(lambda: len(webhook.bodies) >= 2, 20)
         await asyncio.sleep(0.3)
     assert webhook.told() == [("database", "firing"), ("database", "resolved")]
     assert "refused" in webhook.bodies[0]["text"]
@@ -91,10 +91,10 @@ async def test_while_redis_is_away_each_process_speaks_for_itself(database, webh
         health = Health()
         async with watched(settings, ("api-server", health)):
             health.down("redis", "refused")
-            await until(lambda: webhook.told() == [("redis", "firing")], 5)
+            await until(lambda: webhook.told() == [("redis", "firing")], 20)
             server.start()
             health.up("redis")
-            await until(lambda: len(webhook.bodies) == 2, 5)
+            await until(lambda: len(webhook.bodies) == 2, 20)
     assert webhook.told() == [("redis", "firing"), ("redis", "resolved")]
 
 
@@ -105,10 +105,10 @@ async def test_a_new_process_tells_the_end_of_what_the_old_one_called_out(
     before, after = Health(), Health()
     async with watched(settings, ("data-collector", before)):
         before.down("exchange", "HTTP 418")
-        await until(lambda: len(webhook.bodies) == 1, 5)
+        await until(lambda: len(webhook.bodies) == 1, 20)
     async with watched(settings, ("data-collector", after)):
         after.up("exchange")
-        await until(lambda: len(webhook.bodies) == 2, 5)
+        await until(lambda: len(webhook.bodies) == 2, 20)
         await asyncio.sleep(0.2)
     assert webhook.told() == [
         ("data-collector:exchange", "firing"),
@@ -138,9 +138,9 @@ async def test_a_died_service_is_missed_by_the_others(
         )
         settings = settings_of(database, redis_settings, webhook.url)
         async with watched(settings, ("api-server", Health())):
-            await until(lambda: len(webhook.bodies) == 1, 5)
+            await until(lambda: len(webhook.bodies) == 1, 20)
             connection.execute("SELECT record_figures('data-collector', 'a', '{\"healthy\": 1}')")
-            await until(lambda: len(webhook.bodies) == 2, 5)
+            await until(lambda: len(webhook.bodies) == 2, 20)
     assert webhook.told() == [
         ("silent:data-collector", "firing"),
         ("silent:data-collector", "resolved"),
@@ -158,7 +158,7 @@ async def test_figures_are_kept_in_the_database(database, redis_settings):
             return connection.execute(query).fetchall()
 
     async with watched(settings, ("api-server", health)):
-        await until(lambda: bool(kept()), 5)
+        await until(lambda: bool(kept()), 20)
     (size, *rest) = kept()
     assert size[:2] == ("api-server", "database_size_bytes")
     assert size[2] > 5_000_000

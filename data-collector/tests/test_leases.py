@@ -49,9 +49,12 @@ async def test_several_collectors_share_and_no_symbol_has_two(database):
         await until(lambda: first.held == SYMBOLS)
         async with collector(database) as second, collector(database) as third:
             everyone = (first, second, third)
-            await until(lambda: all(len(c.held) in (1, 2) for c in everyone))
-            held = [symbol for c in everyone for symbol in c.held]
-            assert sorted(held) == list(SYMBOLS)
+            await until(
+                lambda: (
+                    all(len(c.held) in (1, 2) for c in everyone)
+                    and sorted(symbol for c in everyone for symbol in c.held) == list(SYMBOLS)
+                )
+            )
         await until(lambda: first.held == SYMBOLS)
 
 

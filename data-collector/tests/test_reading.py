@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import asyncio
 import contextlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,7 +37,8 @@ class RefusesAtFirst:
 
 
 async def test_a_refused_symbol_is_asked_for_again_after_a_while(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reading, "REFUSED_FOR_S", 0.3)
+    now_s = 1000.0
+    monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=lambda: now_s))
     clock = ExchangeClock()
     clock.set(NOW)
     around = Surroundings(
@@ -50,6 +52,7 @@ async def test_a_refused_symbol_is_asked_for_again_after_a_while(monkeypatch: py
         await until(lambda: exchange.asked == 1)
         await asyncio.sleep(0.1)
         assert exchange.asked == 1
+        now_s += reading.REFUSED_FOR_S
         await until(lambda: exchange.asked > 2)
     finally:
         polling.cancel()

@@ -59,7 +59,7 @@ async def test_our_clock_is_the_exchanges_and_never_ahead_of_it():
         client_of(exchange) as client,
     ):
         await client.rest.server_time()
-        assert 0 <= exchange.now_ms() - client.clock.now_ms() < 500
+        assert 0 <= exchange.now_ms() - client.clock.now_ms() < 10_000
 
 
 async def test_the_budget_takes_over_limit_and_used_weight():
