@@ -12,7 +12,8 @@ from starlette.responses import Response, StreamingResponse
 from linkora.errors import RequestError
 from marketdata import params
 from marketdata.answers import OPEN_CACHE, VARY, Answer
-from marketdata.export import MEDIA_TYPES, Exporter
+from marketdata.encoders import MEDIA_TYPES
+from marketdata.export import Exporter
 from marketdata.newest import Newest, answer_key
 from marketdata.params import CandleRange, GapRange
 from marketdata.replies import reply

@@ -182,3 +182,15 @@ async def test_export_goes_on_after_the_database_was_away() -> None:
     rest = b"".join([chunk async for chunk in running])
     lines = (first + rest).splitlines()[1:]
     assert lines == [b"%d" % i for i in range(2 * PAGE_ROWS)]
+
+
+async def test_parquet_is_small_and_comes_in_row_groups(
+    server: Server, stored: list[Candle]
+) -> None:
+    packed = await body(server, symbol="BTCUSDT", format="parquet")
+    whole: Any = pyarrow.parquet.ParquetFile(io.BytesIO(packed))
+    assert whole.metadata.num_row_groups == 2  # written page by page, never held as a whole
+    columns = [whole.metadata.row_group(0).column(i) for i in range(whole.metadata.num_columns)]
+    assert {column.compression for column in columns} == {"ZSTD"}
+    as_csv = await body(server, symbol="BTCUSDT", format="csv")
+    assert len(packed) / len(stored) < 70 < len(as_csv) / len(stored)
