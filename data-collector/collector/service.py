@@ -2,6 +2,7 @@
 """Puts the collector together: opens what it needs, hands it down, supervises the loops."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
@@ -38,6 +39,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 CLOCK_INTERVAL_S = 60.0
+LOST_INTERVAL_S = 5.0
 
 
 async def run(settings: Settings) -> None:
@@ -125,8 +127,13 @@ async def _wait_for(around: Surroundings, neighbour: str, call: Callable[[], Awa
 
 
 async def _keep_time(rest: BinanceRest, around: Surroundings) -> None:
+    """Set our clock by the exchange's, for ever; soon again while it seems to be away."""
+    next_s = time.monotonic() + CLOCK_INTERVAL_S
     while True:
-        await asyncio.sleep(CLOCK_INTERVAL_S)
+        await asyncio.sleep(LOST_INTERVAL_S)
+        if around.health.is_up("exchange") and time.monotonic() < next_s:
+            continue
+        next_s = time.monotonic() + CLOCK_INTERVAL_S
         try:
             await rest.server_time()
         except TransientError as error:
