@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-# What backup.sh, restore.sh and upgrade.sh share. COMPOSE is how to call Compose with your files,
+# What backup.sh, restore.sh, restart.sh and upgrade.sh share. COMPOSE is how to call Compose with your files,
 # e.g. COMPOSE="docker compose -p mine -f docker-compose.yml -f docker-compose.prod.yml".
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -37,4 +37,29 @@ await_healthy() { # CONTAINER SECONDS
     sleep 1
     waited=$((waited + 1))
   done
+}
+
+roll() { # SERVICE: replaces its replicas one at a time, the new one first: no request fails
+  local service=$1 old id new
+  mapfile -t old < <(containers "$service")
+  [ "${#old[@]}" -gt 0 ] || die "$service does not run: $COMPOSE up -d $service"
+  say "$service: replacing ${#old[@]} replicas"
+  for id in "${old[@]}"; do
+    compose up -d --no-deps --no-build --no-recreate --scale "$service=$((${#old[@]} + 1))" "$service" > /dev/null 2>&1
+    for new in $(containers "$service"); do
+      # An old one may be what is ill and has to go; the new one has to be well.
+      case " ${old[*]} " in *" $new "*) continue ;; esac
+      await_healthy "$new" 120 || die "a new replica of $service does not get healthy: docker logs $new"
+    done
+    # The gateway has to know the new one before the old one goes.
+    sleep 3
+    docker stop -t 20 "$id" > /dev/null
+    docker rm "$id" > /dev/null
+  done
+}
+
+renew() { # SERVICE that runs once: replaces it; it catches up what it missed
+  say "$1: restarting (it catches up what it missed)"
+  compose up -d --no-deps --no-build --force-recreate "$1" > /dev/null 2>&1
+  await_healthy "$(container "$1")" 180 || die "$1 does not get healthy: $COMPOSE logs $1"
 }

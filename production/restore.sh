@@ -29,16 +29,18 @@ in_new() { # SQL, in the new database
 }
 in_postgres() { in_database 'psql -XqAt -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d postgres' <<< "$1"; }
 
+# It warns that the background workers have to be started, which is done below.
+QUIET="SET client_min_messages = error;"
 say "restoring into $new; the services go on meanwhile"
 in_postgres "CREATE DATABASE \"$new\" TEMPLATE template0"
 has_timescale=$(sql "SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'")
 if [ "$has_timescale" = 1 ]; then
-  in_new "CREATE EXTENSION timescaledb; SELECT timescaledb_pre_restore();" > /dev/null
+  in_new "$QUIET CREATE EXTENSION timescaledb; SELECT timescaledb_pre_restore();" > /dev/null
 fi
 in_database "pg_restore --no-owner --no-privileges --exit-on-error -U \"\$POSTGRES_USER\" -d $new" < "$file" ||
   die "the restore failed; the database in use is untouched, $new is what came of it"
 if [ "$has_timescale" = 1 ]; then
-  in_new "SELECT timescaledb_post_restore();" > /dev/null
+  in_new "$QUIET SELECT timescaledb_post_restore();" > /dev/null
 fi
 in_new "ANALYZE" > /dev/null
 
@@ -50,6 +52,10 @@ in_postgres "
   ALTER DATABASE \"$new\" RENAME TO \"$name\";" > /dev/null
 say "migrating (an older backup may lack tables; the services' users get their rights anew)"
 compose run --rm -T --no-deps migrate > /dev/null 2>&1 < /dev/null || die "the migration failed: $COMPOSE run --rm migrate"
+if [ "$has_timescale" = 1 ]; then
+  # Nobody starts them for a database that was renamed: compression and retention would stand still.
+  sql "SELECT _timescaledb_functions.restart_background_workers()" > /dev/null
+fi
 compose start data-collector order-events order-api api-server > /dev/null 2>&1
 for service in data-collector order-events order-api api-server; do
   for id in $(containers "$service"); do

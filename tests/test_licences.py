@@ -21,11 +21,14 @@ def source_files() -> list[Path]:
         ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
     )
     files = [ROOT / name for name in listed.stdout.split("\0") if name]
-    return [
-        f
-        for f in files
-        if (f.suffix in SOURCES or f.name in NAMED) and f.exists() and f.parent.name != "vendor"
-    ]
+    return [f for f in files if f.exists() and f.parent.name != "vendor" and is_source(f)]
+
+
+def is_source(file: Path) -> bool:
+    if file.suffix in SOURCES or file.name in NAMED:
+        return True
+    with file.open("rb") as opened:
+        return opened.read(2) == b"#!"
 
 
 def third_party() -> ModuleType:

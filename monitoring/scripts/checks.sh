@@ -38,6 +38,14 @@ check_database() { # sets database_answers
   fi
 }
 
+ask() { # SUBJECT STATEMENT: sets answer; false, with a verdict of its own, if the database refuses
+  local step="$RUNBOOK#database-away"
+  answer=$(sql "$2") && return 0
+  case $answer in *"does not exist"*) step="./emergency_fix.sh runs the migrations" ;; esac
+  crit "$1" "the database refuses the question: $(echo "$answer" | head -n 1 | cut -c 1-120)" "$step"
+  return 1
+}
+
 with_database() { # CHECK...: runs it if the database answers
   if [ "$database_answers" = 1 ]; then "$@"
   else note "${1#check_}" "not checked: the database does not answer"; fi
@@ -69,8 +77,9 @@ check_health() { # SERVICE: what it says of itself
 }
 
 check_candles() {
-  local rows symbol age
-  rows=$(sql "SELECT symbol, coalesce(extract(epoch FROM now() - last_open_time)::bigint, 999999) FROM collector_state ORDER BY 2 DESC")
+  local answer rows symbol age
+  ask candles "SELECT symbol, coalesce(extract(epoch FROM now() - last_open_time)::bigint, 999999) FROM collector_state ORDER BY 2 DESC" || return 0
+  rows=$answer
   [ -n "$rows" ] || { warn candles "no symbol has been collected yet" "$(log_command data-collector)"; return 0; }
   IFS='|' read -r symbol age <<< "$(echo "$rows" | head -n 1)"
   grade candles "$age" 150 300 "newest minute of the oldest of $(echo "$rows" | wc -l | tr -d ' ') symbols ($symbol) opened $age s ago" \
@@ -78,40 +87,41 @@ check_candles() {
 }
 
 check_books() {
-  local row symbol age
-  row=$(sql "SELECT symbol, extract(epoch FROM now() - (SELECT max(\"timestamp\") FROM orderbook_data o WHERE o.symbol = s.symbol AND \"timestamp\" > now() - interval '1 day'))::bigint AS age FROM collector_state s ORDER BY age DESC NULLS FIRST LIMIT 1")
-  IFS='|' read -r symbol age <<< "$row"
+  local answer symbol age
+  ask "order books" "SELECT symbol, extract(epoch FROM now() - (SELECT max(\"timestamp\") FROM orderbook_data o WHERE o.symbol = s.symbol AND \"timestamp\" > now() - interval '1 day'))::bigint AS age FROM collector_state s ORDER BY age DESC NULLS FIRST LIMIT 1" || return 0
+  IFS='|' read -r symbol age <<< "$answer"
   [ -n "$symbol" ] || { note "order books" "none yet"; return 0; }
   if [ -z "$age" ]; then warn "order books" "$symbol has had none for a day" "$RUNBOOK#books-stale"; return 0; fi
   grade "order books" "$age" 60 600 "the oldest newest book ($symbol) is $age s old" "$RUNBOOK#books-stale"
 }
 
 check_gaps() {
-  local open oldest minutes
-  IFS='|' read -r open oldest minutes <<< "$(sql "SELECT count(*), coalesce(max(extract(epoch FROM now() - opened_at))::bigint, 0), coalesce(sum(extract(epoch FROM to_time - from_time) / 60)::bigint, 0) FROM candle_gaps WHERE state = 'open'")"
+  local answer open oldest minutes
+  ask "open gaps" "SELECT count(*), coalesce(max(extract(epoch FROM now() - opened_at))::bigint, 0), coalesce(sum(extract(epoch FROM to_time - from_time) / 60)::bigint, 0) FROM candle_gaps WHERE state = 'open'" || return 0
+  IFS='|' read -r open oldest minutes <<< "$answer"
   grade "open gaps" "$oldest" 1800 14400 "$open gaps ($minutes minutes) are being repaired, the oldest for $oldest s" "$RUNBOOK#open-gaps"
 }
 
 check_completeness() {
-  local wrong
-  wrong=$(sql "SELECT count(*) FROM candles_1h h WHERE open_time >= now() - interval '7 hours' AND close_time < now() - interval '10 minutes' AND minutes <> (SELECT count(*) FROM candles c WHERE c.symbol = h.symbol AND c.open_time >= h.open_time AND c.open_time <= h.close_time)")
-  grade rollups "$wrong" 1 1 "$wrong hours of the last six differ from their minutes" "report it: this must never be; $RUNBOOK#rollups-differ"
-  wrong=$(sql "SELECT count(*) FROM (SELECT symbol, open_time, lag(open_time) OVER (PARTITION BY symbol ORDER BY open_time) AS before FROM candles WHERE open_time > now() - interval '6 hours') AS m WHERE open_time - before > interval '1 minute' AND NOT EXISTS (SELECT FROM candle_gaps g WHERE g.symbol = m.symbol AND g.from_time < m.open_time AND g.to_time > m.before)")
-  grade "missing minutes" "$wrong" 1 10 "$wrong holes of the last six hours are in no ledger of gaps" "the collector looks for them every 10 minutes; $RUNBOOK#open-gaps"
+  local answer
+  ask rollups "SELECT count(*) FROM candles_1h h WHERE open_time >= now() - interval '7 hours' AND close_time < now() - interval '10 minutes' AND minutes <> (SELECT count(*) FROM candles c WHERE c.symbol = h.symbol AND c.open_time >= h.open_time AND c.open_time <= h.close_time)" || return 0
+  grade rollups "$answer" 1 1 "$answer hours of the last six differ from their minutes" "report it: this must never be; $RUNBOOK#rollups-differ"
+  ask "missing minutes" "SELECT count(*) FROM (SELECT symbol, open_time, lag(open_time) OVER (PARTITION BY symbol ORDER BY open_time) AS before FROM candles WHERE open_time > now() - interval '6 hours') AS m WHERE open_time - before > interval '1 minute' AND NOT EXISTS (SELECT FROM candle_gaps g WHERE g.symbol = m.symbol AND g.from_time < m.open_time AND g.to_time > m.before)" || return 0
+  grade "missing minutes" "$answer" 1 10 "$answer holes of the last six hours are in no ledger of gaps" "the collector looks for them every 10 minutes; $RUNBOOK#open-gaps"
 }
 
 check_scanner() {
-  local row status lag age dead discrepancies detail
-  row=$(sql "SELECT status, coalesce(head_block - last_block, 0), extract(epoch FROM now() - updated_at)::bigint, discrepancies, left(translate(detail, E'|\\n', '  '), 100) FROM system_state LIMIT 1")
-  [ -n "$row" ] || { note chain "no chain is followed (WEB3_PROVIDER, TRADING_ADDRESS)"; return 0; }
-  IFS='|' read -r status lag age discrepancies detail <<< "$row"
+  local answer status lag age discrepancies detail
+  ask chain "SELECT status, coalesce(head_block - last_block, 0), extract(epoch FROM now() - updated_at)::bigint, discrepancies, left(translate(detail, E'|\\n', '  '), 100) FROM system_state LIMIT 1" || return 0
+  [ -n "$answer" ] || { note chain "no chain is followed (WEB3_PROVIDER, TRADING_ADDRESS)"; return 0; }
+  IFS='|' read -r status lag age discrepancies detail <<< "$answer"
   if [ "$status" = ERROR ]; then crit chain "the event processor stopped with an error" "$RUNBOOK#scanner-error"
   elif [ "$age" -ge 300 ]; then crit chain "no sign of life of the event processor for $age s" "$(how_to_start order-events)"
   elif [ "$age" -ge 60 ]; then warn chain "no sign of life of the event processor for $age s" "is the chain's provider away? $RUNBOOK#chain-away"
   elif [ "$status" = RECOVERY ] && [ -n "${detail##catching up*}" ]; then warn chain "cannot be followed: $detail" "$RUNBOOK#chain-away"
   else grade chain "$lag" 50 1000 "$status, $lag blocks behind the head" "$RUNBOOK#scanner-lag"; fi
-  dead=$(sql "SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL")
-  grade "dead letters" "$dead" 1 100 "$dead events could not be digested" "$RUNBOOK#dead-letters"
+  ask "dead letters" "SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL" || return 0
+  grade "dead letters" "$answer" 1 100 "$answer events could not be digested" "$RUNBOOK#dead-letters"
   grade "order audit" "${discrepancies:-0}" 1 10 "$discrepancies open orders differ from the contract's state" "$RUNBOOK#order-audit"
 }
 
@@ -137,27 +147,29 @@ docker_volume_usage() { # where the daemon is on this machine, also while the co
 }
 
 check_connections() {
-  local used most waiting idle long
-  IFS='|' read -r used most <<< "$(sql "SELECT count(*), current_setting('max_connections') FROM pg_stat_activity WHERE backend_type = 'client backend'")"
+  local answer used most
+  ask connections "SELECT count(*), current_setting('max_connections') FROM pg_stat_activity WHERE backend_type = 'client backend'" || return 0
+  IFS='|' read -r used most <<< "$answer"
   grade connections "$((used * 100 / most))" 70 90 "$used of $most are used" "who holds them: ./db_connections_check.sh; fewer by DB_POOL_SIZE; $RUNBOOK#connections"
-  idle=$(sql "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND now() - state_change > interval '1 minute'")
-  grade "idle in transaction" "$idle" 1 5 "$idle transactions idle for over a minute" "./emergency_fix.sh ends those of over 5 minutes"
-  waiting=$(sql "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND now() - query_start > interval '10 seconds'")
-  grade "waiting for locks" "$waiting" 1 5 "$waiting statements wait for over 10 s" "./db_connections_check.sh names who blocks"
-  long=$(sql "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND now() - query_start > interval '1 minute'")
-  grade "long statements" "$long" 1 5 "$long statements run for over a minute" "./db_connections_check.sh shows them"
+  ask "idle in transaction" "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND now() - state_change > interval '1 minute'" || return 0
+  grade "idle in transaction" "$answer" 1 5 "$answer transactions idle for over a minute" "./emergency_fix.sh ends those of over 5 minutes"
+  ask "waiting for locks" "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND now() - query_start > interval '10 seconds'" || return 0
+  grade "waiting for locks" "$answer" 1 5 "$answer statements wait for over 10 s" "./db_connections_check.sh names who blocks"
+  ask "long statements" "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND now() - query_start > interval '1 minute'" || return 0
+  grade "long statements" "$answer" 1 5 "$answer statements run for over a minute" "./db_connections_check.sh shows them"
 }
 
 check_figures() {
-  local silent
-  silent=$(sql "SELECT string_agg(service, ', ') FROM (SELECT service FROM service_metrics WHERE \"time\" > now() - interval '1 hour' AND metric = 'healthy' GROUP BY service HAVING max(\"time\") < now() - interval '4 minutes') AS s")
-  if [ -n "$silent" ]; then warn figures "no figures for minutes from: $silent" "$RUNBOOK#service-silent"
+  local answer
+  ask figures "SELECT string_agg(service, ', ') FROM (SELECT service FROM service_metrics WHERE \"time\" > now() - interval '1 hour' AND metric = 'healthy' GROUP BY service HAVING max(\"time\") < now() - interval '4 minutes') AS s" || return 0
+  if [ -n "$answer" ]; then warn figures "no figures for minutes from: $answer" "$RUNBOOK#service-silent"
   else good figures "every service of the last hour writes its figures"; fi
 }
 
 check_schema() {
-  local have want
-  have=$(sql "SELECT version_num FROM alembic_version")
+  local answer have want
+  ask schema "SELECT version_num FROM alembic_version" || return 0
+  have=$answer
   want=$(ls "$ROOT"/migrations/versions/[0-9]*.py 2> /dev/null | sort | tail -n 1 | sed 's|.*/\([0-9]*\)_.*|\1|')
   if [ "$have" = "$want" ]; then good schema "is at $have, the newest"
   else warn schema "is at ${have:-nothing}, the newest is $want" "./emergency_fix.sh runs the migrations"; fi

@@ -88,11 +88,11 @@ for service in timescaledb redis; do mend_process "$service"; done
 check_database
 check_redis
 if [ "$database_answers" = 1 ]; then
-  have=$(sql "SELECT version_num FROM alembic_version")
+  have=$(sql "SELECT version_num FROM alembic_version") || have=""
   want=$(ls "$ROOT"/migrations/versions/[0-9]*.py 2> /dev/null | sort | tail -n 1 | sed 's|.*/\([0-9]*\)_.*|\1|')
   [ "$have" = "$want" ] || offer "the schema is at ${have:-nothing} instead of $want" migrate
-  stuck=$(sql "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND now() - state_change > interval '5 minutes'")
-  [ "$stuck" = 0 ] || offer "$stuck transactions idle for over 5 minutes" end_transactions
+  ask "stuck transactions" "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND now() - state_change > interval '5 minutes'" || answer=0
+  [ "$answer" = 0 ] || offer "$answer transactions idle for over 5 minutes" end_transactions
 fi
 for service in $SERVICES; do mend_process "$service"; done
 [ "$MODE" = local ] || mend_process gateway

@@ -95,6 +95,7 @@ summarise() { # prints the summary and ends with the exit code
 }
 
 grade() { # SUBJECT NUMBER WARN_FROM CRITICAL_FROM TEXT NEXT: a number judged by two bounds
+  case $2 in '' | *[!0-9-]*) crit "$1" "cannot be judged: $(echo "$2 ($5)" | head -n 1 | cut -c 1-120)" "$RUNBOOK"; return 0 ;; esac
   if [ "$2" -ge "$4" ]; then crit "$1" "$5" "$6"
   elif [ "$2" -ge "$3" ]; then warn "$1" "$5" "$6"
   else good "$1" "$5"; fi

@@ -12,8 +12,10 @@ check_disk
 if [ "$database_answers" = 1 ]; then
   good size "$(sql "SELECT pg_size_pretty(pg_database_size(current_database()))")"
   # From the services' figures: how the size changed over the last day, at least over an hour.
-  row=$(sql "WITH s AS (SELECT \"time\", value FROM service_metrics WHERE metric = 'database_size_bytes' AND \"time\" > now() - interval '1 day'), e AS (SELECT (SELECT value FROM s ORDER BY \"time\" LIMIT 1) AS first, (SELECT value FROM s ORDER BY \"time\" DESC LIMIT 1) AS last, extract(epoch FROM max(\"time\") - min(\"time\")) AS seconds FROM s) SELECT round(((last - first) * 86400 / seconds)::numeric), round(seconds::numeric / 3600, 1) FROM e WHERE seconds >= 3600")
-  if [ -z "$row" ]; then note growth "not known yet: the figures of an hour are needed"
+  ask growth "WITH s AS (SELECT \"time\", value FROM service_metrics WHERE metric = 'database_size_bytes' AND \"time\" > now() - interval '1 day'), e AS (SELECT (SELECT value FROM s ORDER BY \"time\" LIMIT 1) AS first, (SELECT value FROM s ORDER BY \"time\" DESC LIMIT 1) AS last, extract(epoch FROM max(\"time\") - min(\"time\")) AS seconds FROM s) SELECT round(((last - first) * 86400 / seconds)::numeric), round(seconds::numeric / 3600, 1) FROM e WHERE seconds >= 3600" && known=1 || known=0
+  row=$answer
+  if [ "$known" = 0 ]; then :
+  elif [ -z "$row" ]; then note growth "not known yet: the figures of an hour are needed"
   else
     IFS='|' read -r per_day hours <<< "$row"
     free_kb=$(if [ "$MODE" = local ]; then df -Pk "$LOCAL"; else docker exec "$(docker_ids timescaledb | head -n 1)" df -Pk /var/lib/postgresql/data; fi | awk 'NR == 2 {print $4}')

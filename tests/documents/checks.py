@@ -168,3 +168,24 @@ def gateway_can_reload(command: Command) -> None:
     assert any(":/production" in volume for volume in gateway["volumes"]), command
     source = ROOT / "production" / "gateway" / Path(path).name
     assert f'"${{1:-}}" = {word}' in source.read_text()
+
+
+def manifests(command: Command) -> None:
+    """Objects, namespace and secrets that it names are in the manifests for Kubernetes."""
+    objects = [
+        found
+        for path in (ROOT / "production" / "kubernetes").glob("*.yaml")
+        for found in yaml.safe_load_all(path.read_text())
+        if found
+    ]
+    named = {(found["kind"].lower(), found.get("metadata", {}).get("name")) for found in objects}
+    words = command.text.split()
+    if "-n" in words:
+        assert ("namespace", words[words.index("-n") + 1]) in named, command
+    for kind, name in re.findall(r"\b(deployment|job|namespace)[/ ]([\w-]+)", command.text):
+        assert (kind, name) in named, command
+    for name in re.findall(r"create secret \w+ ([\w-]+)", command.text):
+        text = "".join(str(found) for found in objects)
+        assert f"'{name}'" in text, command
+    for folder in re.findall(r"production/[\w/-]+", command.text):
+        assert (ROOT / folder).is_dir(), command

@@ -74,7 +74,7 @@ LISTED = (
     ),
     Listed(r"docker exec .*", "opens a prompt inside a container", (checks.container,)),
     Listed(
-        r"docker (compose|inspect|restart|image prune)",
+        r"docker (compose( restart)?|inspect|restart|image prune)",
         "the name of a tool, or to be completed by the reader",
         (checks.docker_knows,),
     ),
@@ -108,7 +108,7 @@ LISTED = (
         (checks.requirements,),
     ),
     Listed(
-        r"(production/)?(make_secrets|make_certificate|backup|restore|upgrade|start)\.sh.*"
+        r"(production/)?(make_secrets|make_certificate|backup|restore|restart|upgrade|start)\.sh.*"
         r"|git pull && .*",
         "works on the production suite",
         (checks.script,),
@@ -148,6 +148,12 @@ LISTED = (
         "takes 20 minutes; the same test runs shorter",
         (checks.files,),
         ("tests/chaos", "SOAK_MINUTES"),
+    ),
+    Listed(
+        r"kubectl .*",
+        "needs a cluster; the manifests are held to their schemas and to the Compose files",
+        (checks.manifests,),
+        ("tests/production", "kubernetes"),
     ),
     Listed(
         r"python main\.py --replay \S+|--replay-minutes-ago N|--name",

@@ -2,11 +2,13 @@
 """What each diagnostic script has to say of a healthy suite and of five broken ones."""
 
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+NOTICE_S = 60
 # However full the disk of the machine is that tests run on.
 ROOMY = {"DISK_WARNING_PERCENT": "100", "DISK_CRITICAL_PERCENT": "101"}
 Run = Callable[..., tuple[int, str]]
@@ -102,13 +104,21 @@ EXPECTED: dict[str, dict[str, Verdict]] = {
 }
 
 
-def contradictions(state: str, check: Run) -> list[str]:
-    """Run all scripts side by side; return what they say otherwise than they should.
+def contradictions(state: str, check: Run, patience_s: float = NOTICE_S) -> list[str]:
+    """Return what the scripts say otherwise than they should, after everybody could notice.
 
     Args:
         state: A key of ``EXPECTED``.
         check: Runs a script with options, returns its exit code and what it printed.
+        patience_s: How long the services have to notice what is broken.
     """
+    deadline = time.monotonic() + patience_s
+    while (wrong := _contradictions(state, check)) and time.monotonic() < deadline:
+        time.sleep(2)
+    return wrong
+
+
+def _contradictions(state: str, check: Run) -> list[str]:
     with ThreadPoolExecutor(len(SCRIPTS)) as pool:
         said = {name: pool.submit(check, name, *options) for name, options in SCRIPTS.items()}
     wrong = []
