@@ -9,7 +9,7 @@ import msgspec
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LANGUAGES = {"", "bash", "console", "javascript", "json", "mermaid", "python"}
+LANGUAGES = {"", "bash", "console", "javascript", "json", "mermaid", "python", "yaml"}
 PROMPT = "$ "
 
 _INLINE = re.compile(r"`([^`]+)`")
@@ -107,9 +107,14 @@ def _in_block(first: int, language: str, block: str) -> Iterator[tuple[int, str,
     """Yield line number, command and answer of each command of a block."""
     lines = list(enumerate(block.splitlines(), first))
     if language == "bash":
+        begun = ""
         for number, line in lines:
-            if text := _COMMENT.sub("", line).strip():
-                yield number, text, ""
+            begun += _COMMENT.sub("", line).strip()
+            if begun.endswith("\\"):  # it goes on in the next line
+                begun = begun.removesuffix("\\")
+            elif begun:
+                yield number, begun, ""
+                begun = ""
     elif language in {"console", ""}:
         for index, (number, line) in enumerate(lines):
             if not line.startswith(PROMPT):
