@@ -69,5 +69,16 @@ if [[ -n $first ]]; then
 else
     printf 'note    there are no orders yet: single orders were not checked\n'
 fi
+# curl keeps the socket open until its time is up (28), so only the answer's status counts.
+status=$(curl -sS --http1.1 -N -m 2 -o "$body" -w '%{http_code}' -H 'Connection: Upgrade' \
+    -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
+    -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$url/ws?status=pending" 2>/dev/null)
+if [[ $status == 101 ]]; then
+    printf 'ok      websocket\n'
+    passed=$((passed + 1))
+else
+    printf 'FAILED  %-44s HTTP %s instead of 101\n' websocket "$status"
+    failed=$((failed + 1))
+fi
 printf '%s passed, %s failed\n' "$passed" "$failed"
 exit $((failed > 0))

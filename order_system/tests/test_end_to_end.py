@@ -3,12 +3,14 @@
 
 import asyncio
 import contextlib
+import fnmatch
 import json
 import signal
 import time
 
 import aiohttp
 import pytest
+from aiohttp import web
 from chainkit.services import SERVICE, environment, get, running
 
 from localchain.node import free_port
@@ -154,7 +156,14 @@ async def test_the_api_describes_itself(path, database, redis_settings):
     assert "//" not in text or path != "/docs", "the page asks for something elsewhere"
 
 
-async def test_the_checks_of_test_api_sh_pass_on_a_running_system_and_fail_on_none(
+ENDPOINTS = (
+    "/health", "/metrics", "/openapi.json", "/docs", "/statistics", "/orders/pending",
+    "/orders/executed", "/orders/cancelled", "/orders/all", "/orders/1", "/orders/1/events",
+    "/users/*/orders", "/users/*/positions", "/ws",
+)  # fmt: skip
+
+
+async def test_the_checks_of_test_api_sh_pass_on_a_running_system_and_fail_with_one_endpoint(
     chain, database, redis_settings
 ):
     await chain.create()
@@ -163,9 +172,50 @@ async def test_the_checks_of_test_api_sh_pass_on_a_running_system_and_fail_on_no
         code, output = await check_api(url)
         assert code == 0, output
         assert "events of order 1" in output
+        assert "websocket" in output
+        asked: set[str] = set()
+        for broken in ("/users/*/positions", "/ws"):
+            async with broken_at(url, broken, asked) as spoilt:
+                code, output = await check_api(spoilt)
+            assert code == 1, output
+            assert output.count("FAILED") == 1, output
+        for endpoint in ENDPOINTS:
+            assert fnmatch.filter(asked, endpoint), f"{endpoint} is not checked"
     code, output = await check_api(f"http://127.0.0.1:{free_port()}")
     assert code == 1
     assert "ok " not in output
+
+
+@contextlib.asynccontextmanager
+async def broken_at(url, broken, asked):
+    """Yield the URL of the same system with one endpoint that answers 500; note what is asked."""
+
+    async def handle(request):
+        asked.add(request.path)
+        if fnmatch.fnmatch(request.path, broken):
+            return web.Response(status=500, text="broken")
+        if request.path == "/ws":
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            await socket.close()
+            return socket
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url + request.path_qs) as answer,
+        ):
+            body = await answer.read()
+            return web.Response(status=answer.status, body=body, content_type=answer.content_type)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
 
 
 async def check_api(url):
