@@ -216,6 +216,11 @@ async def test_closed_range_may_be_kept_a_while(shared_server: Server) -> None:
         "/candles", params={"symbol": "BTCUSDT", "end_date": str(end_ms)}
     ) as response:
         assert "max-age=60" in response.headers["Cache-Control"]
+        known = {"If-None-Match": response.headers["ETag"]}
+        again = response.url
+    async with shared_server.client.get(again, headers=known) as response:
+        assert response.status == 304
+        assert "max-age=60" in response.headers["Cache-Control"]
 
 
 async def test_long_answer_is_packed_for_who_takes_that(shared_server: Server) -> None:

@@ -351,3 +351,44 @@ async def test_client_past_its_bound_is_closed_as_too_slow(
 async def is_closed_by_server(server: Server) -> bool:
     async with server.client.get("/metrics") as response:
         return 'websocket_closed_by_server_total{code="4413"} 1.0' in await response.text()
+
+
+async def test_open_states_come_at_the_interval_that_was_asked_for(
+    collector: Collector, server: Server
+) -> None:
+    newest = minute("BTCUSDT", floor_minute_ms(now_ms()))
+    loop = asyncio.get_running_loop()
+    async with server.ws(symbol="BTCUSDT", timeframe="1", interval="0.5") as socket:
+        await receive(socket)
+        for extra in range(1, 6):
+            await collector.publish(running(newest, trades=newest.trades + extra))
+        began_s = loop.time()
+        seen = [(await receive(socket))["trades"]]
+        while seen[-1] != newest.trades + 5:
+            seen.append((await receive(socket))["trades"])
+        took_s = loop.time() - began_s
+    assert len(seen) == 2  # the first at once, then only the newest
+    assert 0.3 < took_s < 2
+
+
+async def test_resume_works_for_a_subscription_by_message(shared_server: Server) -> None:
+    rows = await shared_server.get("/candles", symbol="BTCUSDT", timeframe="1H", limit=3)
+    channel = {"symbol": "BTCUSDT", "timeframe": "1H", "since": rows[0]["timestamp"]}
+    async with shared_server.ws(type="none") as socket:
+        assert (await ask(socket, type="subscribe", channels=[channel]))["type"] == "subscribed"
+        got = [await receive(socket) for _ in range(3)]
+    assert [message["timestamp"] for message in got] == [row["timestamp"] for row in rows]
+
+
+def test_times_and_limits_are_the_agreed_ones_by_default() -> None:
+    from linkora.settings import HttpSettings, WebSocketSettings
+    from marketdata.settings import Settings
+
+    sockets = WebSocketSettings()
+    assert (sockets.ping_interval_s, sockets.pong_timeout_s) == (30, 60)
+    fields = Settings.model_fields
+    assert fields["websocket_update_interval"].default == 5.0
+    assert (fields["api_port"].default, fields["api_host"].default) == (8022, "127.0.0.1")
+    assert HttpSettings().rate_limit == 1200
+    assert HttpSettings().cors_origins == "*"
+    assert HttpSettings().trusted_proxy_list == []
