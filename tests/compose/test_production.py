@@ -226,6 +226,13 @@ def test_a_backup_brings_back_what_was_lost(production: Production) -> None:
     assert production.sql(closed) == before
     assert int(production.sql("SELECT count(*) FROM candles_1h")) >= 5
     assert int(production.sql("SELECT count(*) FROM order_events")) > 0
+    # TimescaleDB's jobs run in the database that has come, where the server has TimescaleDB.
+    assert production.sql(
+        "SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'"
+    ) == production.sql(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type LIKE 'TimescaleDB % Scheduler'"
+    )
     dump.write_bytes(dump.read_bytes()[:-1])
     with pytest.raises(AssertionError, match="differs from its checksum"):
         production.script("restore.sh", str(dump), "--yes")
