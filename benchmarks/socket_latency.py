@@ -104,6 +104,7 @@ def main() -> None:
             "REDIS_PORT": str(server.port),
             "API_PORT": str(options.port),
             "LOG_LEVEL": "ERROR",
+            "PYTHONPATH": str(ROOT / "common"),  # this tree's, not the one that is installed
         }
         main_py = str(ROOT / "api-server" / "main.py")
         with subprocess.Popen([sys.executable, main_py], env=environment) as ours:
