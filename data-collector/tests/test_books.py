@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+from collections.abc import Callable
+
 import pytest
 
 from collector.binance.forms import Depth, DiffEvent
 from collector.books import LiveBooks
-from collector.clock import ExchangeClock
-from collector.metrics import CollectorMetrics
-from collector.settings import Settings
 from collector.surroundings import Surroundings
 from linkora.errors import CorruptMessage
-from linkora.health import Health
-from linkora.metrics import new_registry
 
 
 class Snapshots:
@@ -22,11 +19,9 @@ class Snapshots:
         return self._depths.pop(0)
 
 
-def live_books(exchange: Snapshots) -> LiveBooks:
-    around = Surroundings(
-        ExchangeClock(), Settings(orderbook_levels=50), Health(), CollectorMetrics(new_registry())
-    )
-    return LiveBooks(store=None, news=None, exchange=exchange, around=around)
+def live_books(make_around: Callable[..., Surroundings], *depths: Depth) -> LiveBooks:
+    around = make_around(orderbook_levels=50)
+    return LiveBooks(store=None, news=None, exchange=Snapshots(*depths), around=around)
 
 
 def diff(number: int, quantity: str = "1") -> DiffEvent:
@@ -37,8 +32,10 @@ GOOD = Depth(lastUpdateId=1, bids=[("10", "1")], asks=[("11", "1")])
 BAD = Depth(lastUpdateId=1, bids=[("10", "1")], asks=[("11", "a lot")])
 
 
-async def test_a_difference_that_cannot_be_read_makes_the_book_stale_until_a_new_snapshot():
-    books = live_books(Snapshots(GOOD, Depth(3, GOOD.bids, GOOD.asks)))
+async def test_a_difference_that_cannot_be_read_makes_the_book_stale_until_a_new_snapshot(
+    make_around,
+):
+    books = live_books(make_around, GOOD, Depth(3, GOOD.bids, GOOD.asks))
     books.on_diff(diff(1))
     await books.sync_once()
     assert books.states() == {"X": "synced"}
@@ -50,8 +47,8 @@ async def test_a_difference_that_cannot_be_read_makes_the_book_stale_until_a_new
     assert books.states() == {"X": "synced"}
 
 
-async def test_a_snapshot_that_cannot_be_read_is_asked_for_again():
-    books = live_books(Snapshots(BAD, GOOD))
+async def test_a_snapshot_that_cannot_be_read_is_asked_for_again(make_around):
+    books = live_books(make_around, BAD, GOOD)
     books.on_diff(diff(1))
     await books.sync_once()
     assert books.states() == {"X": "syncing"}

@@ -6,13 +6,7 @@ import pytest
 
 from collector import listing
 from collector.binance.forms import ExchangeInfo, SymbolInfo
-from collector.clock import ExchangeClock
 from collector.listing import Listing
-from collector.metrics import CollectorMetrics
-from collector.settings import Settings
-from collector.surroundings import Surroundings
-from linkora.health import Health
-from linkora.metrics import new_registry
 from testkit.services import until
 
 
@@ -21,14 +15,9 @@ def info(status: str) -> ExchangeInfo:
 
 
 async def test_a_symbol_that_was_halted_for_a_moment_is_soon_collected_again(
-    monkeypatch: pytest.MonkeyPatch,
+    make_around, monkeypatch: pytest.MonkeyPatch
 ):
-    around = Surroundings(
-        ExchangeClock(),
-        Settings(symbols=("AUSDT",)),
-        Health(),
-        CollectorMetrics(new_registry()),
-    )
+    around = make_around(symbols=("AUSDT",))
     waits: list[float] = []
     answers = [info("TRADING")] * 7 + [info("BREAK"), info("TRADING")]
     wanted: list[tuple[str, ...]] = []

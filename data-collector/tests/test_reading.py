@@ -8,18 +8,10 @@ import pytest
 
 from collector import reading
 from collector.binance.forms import KlineRow
-from collector.clock import ExchangeClock
 from collector.live import LiveCandles
-from collector.metrics import CollectorMetrics
 from collector.reading import Reading
-from collector.settings import Settings
-from collector.surroundings import Surroundings
 from linkora.errors import RejectedError
-from linkora.health import Health
-from linkora.metrics import new_registry
 from testkit.services import until
-
-NOW = 1_700_000_000_000 // 60_000 * 60_000 + 20_000
 
 
 class RefusesAtFirst:
@@ -36,14 +28,12 @@ class RefusesAtFirst:
         return b"[]", []
 
 
-async def test_a_refused_symbol_is_asked_for_again_after_a_while(monkeypatch: pytest.MonkeyPatch):
+async def test_a_refused_symbol_is_asked_for_again_after_a_while(
+    make_around, monkeypatch: pytest.MonkeyPatch
+):
     now_s = 1000.0
     monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=lambda: now_s))
-    clock = ExchangeClock()
-    clock.set(NOW)
-    around = Surroundings(
-        clock, Settings(realtime_interval=0.01), Health(), CollectorMetrics(new_registry())
-    )
+    around = make_around(realtime_interval=0.01)
     exchange = RefusesAtFirst(1)
     live = LiveCandles(["X"], store=None, news=None, around=around)
     loops = Reading(live, None, exchange=exchange, store=None, around=around, unheard=lambda: ["X"])

@@ -9,17 +9,12 @@ import pytest
 
 from collector import fetching, repair
 from collector.binance.forms import KlineRow
-from collector.clock import ExchangeClock
 from collector.fetching import EXCHANGE_HAD_NONE, Fetching
 from collector.gaps import MinuteRange
-from collector.metrics import CollectorMetrics
 from collector.ports import Gap, SenselessError, StoredPages
 from collector.repair import Repair
-from collector.settings import Settings
 from collector.surroundings import Surroundings
 from linkora.errors import RejectedError
-from linkora.health import Health
-from linkora.metrics import new_registry
 from testkit.services import until
 
 MINUTE = 60_000
@@ -62,12 +57,7 @@ class Exchange:
 
 
 @asynccontextmanager
-async def repairing(store: Ledger, exchange: Exchange) -> AsyncIterator[None]:
-    clock = ExchangeClock()
-    clock.set(NOW)
-    around = Surroundings(
-        clock, Settings(gap_confirmations=3), Health(), CollectorMetrics(new_registry())
-    )
+async def repairing(around: Surroundings, store: Ledger, exchange: Exchange) -> AsyncIterator[None]:
     loop = Repair(
         ["X", "Y"],
         fetching=Fetching(exchange=exchange, store=store, news=None, around=around),
@@ -94,30 +84,40 @@ def minute(age_minutes: int) -> MinuteRange:
 
 
 @pytest.mark.parametrize(("age_minutes", "reason"), [(4, None), (60, EXCHANGE_HAD_NONE)])
-async def test_a_minute_that_rest_may_not_have_yet_is_never_given_up(age_minutes, reason):
+async def test_a_minute_that_rest_may_not_have_yet_is_never_given_up(
+    age_minutes, reason, make_around
+):
     """The exchange's REST was seen 5 candles behind its streams."""
     gap = Gap("X", minute(age_minutes), attempts=2)
     store = Ledger([gap])
-    async with repairing(store, Exchange()):
+    async with repairing(make_around(gap_confirmations=3), store, Exchange()):
         await until(lambda: bool(store.noted))
     assert store.noted == [("X", gap.span, reason)]
 
 
 @pytest.mark.parametrize(("attempts", "reason"), [(0, None), (2, "exchange_refused")])
-async def test_a_refusal_explains_a_gap_only_when_it_is_confirmed(attempts, reason):
+async def test_a_refusal_explains_a_gap_only_when_it_is_confirmed(attempts, reason, make_around):
     gap = Gap("X", minute(60), attempts)
     store = Ledger([gap])
-    async with repairing(store, Exchange({"X": RejectedError("exchange: 400 0 odd")})):
+    async with repairing(
+        make_around(gap_confirmations=3),
+        store,
+        Exchange({"X": RejectedError("exchange: 400 0 odd")}),
+    ):
         await until(lambda: bool(store.noted))
     assert store.noted == [("X", gap.span, reason)]
 
 
 async def test_answers_that_never_make_sense_do_not_keep_other_gaps_waiting(
-    monkeypatch: pytest.MonkeyPatch,
+    make_around, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(fetching, "SENSELESS_TRIES", 3)
     gaps = [Gap("X", minute(60), 0), Gap("Y", minute(60), 0)]
     store = Ledger(gaps)
-    async with repairing(store, Exchange({"X": SenselessError("exchange: senseless")})):
+    async with repairing(
+        make_around(gap_confirmations=3),
+        store,
+        Exchange({"X": SenselessError("exchange: senseless")}),
+    ):
         await until(lambda: len(store.noted) == 2)
     assert store.noted == [(gap.symbol, gap.span, None) for gap in gaps]

@@ -5,13 +5,7 @@ import contextlib
 import pytest
 
 from collector import service
-from collector.clock import ExchangeClock
-from collector.metrics import CollectorMetrics
-from collector.settings import Settings
-from collector.surroundings import Surroundings
 from linkora.errors import TransientError
-from linkora.health import Health
-from linkora.metrics import new_registry
 from testkit.services import until
 
 
@@ -21,11 +15,11 @@ class Rest:
 
 
 async def test_an_exchange_that_failed_once_is_soon_asked_whether_it_is_back(
-    monkeypatch: pytest.MonkeyPatch,
+    make_around, monkeypatch: pytest.MonkeyPatch
 ):
     """With the streams well nobody else may ask for a minute, and health would stay bad."""
     monkeypatch.setattr(service, "LOST_INTERVAL_S", 0.01)
-    around = Surroundings(ExchangeClock(), Settings(), Health(), CollectorMetrics(new_registry()))
+    around = make_around()
     around.lost("exchange", TransientError("exchange: TimeoutError"))
     keeping = asyncio.create_task(service._keep_time(Rest(), around))
     try:
