@@ -45,6 +45,7 @@ class Deps(msgspec.Struct, frozen=True):
         sockets: The open WebSockets.
         channels: What can be followed.
         middleware: What stands before every route.
+        router: Address of the router contract, empty if there is none.
     """
 
     sources: Sources
@@ -54,6 +55,7 @@ class Deps(msgspec.Struct, frozen=True):
     sockets: Sockets
     channels: OrderChannels
     middleware: list[Middleware]
+    router: str = ""
 
 
 def create_app(deps: Deps) -> Starlette:
@@ -82,7 +84,7 @@ def create_app(deps: Deps) -> Starlette:
             Route("/metrics", tell_metrics),
             Route("/openapi.json", tell_openapi),
             Route("/docs", show_docs),
-            *Routes(deps.sources).routes(),
+            *Routes(deps.sources, deps.router).routes(),
             WebSocketRoute("/ws", ws),
         ],
         middleware=deps.middleware,

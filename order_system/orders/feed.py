@@ -50,8 +50,9 @@ class Store(Protocol):
 class OrderChannels:
     """What can be followed: the orders of one user or all, with one status or any."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, router: str = "") -> None:
         self._store = store
+        self._router = router
 
     def from_url(self, query: Mapping[str, str]) -> Subscription | None:
         """Return what the URL asks for; ``?type=none`` opens a socket without a subscription."""
@@ -71,7 +72,7 @@ class OrderChannels:
             OrderFilter(topic.status, topic.user),  # type: ignore[arg-type]
             Page(limit=OPENING_LIMIT),
         )
-        views = [order_view(order, found.tokens) for order in reversed(found.orders)]
+        views = [order_view(order, found.tokens, self._router) for order in reversed(found.orders)]
         return [frame_of(view, is_removed=False) for view in views]
 
     def _subscription(self, query: Mapping[str, str]) -> Subscription:
@@ -94,6 +95,7 @@ class Feed:
         store: Read when messages were missed.
         hub: Who follows what.
         on_redis: Told the last trouble with Redis, None while there is none.
+        router: Address of the router contract, empty if there is none.
     """
 
     def __init__(
@@ -102,11 +104,13 @@ class Feed:
         store: Store,
         hub: Hub,
         on_redis: Callable[[TransientError | None], None],
+        router: str = "",
     ) -> None:
         self._redis = redis
         self._store = store
         self._hub = hub
         self._on_redis = on_redis
+        self._router = router
         self._place: tuple[int, int] | None = None
         self._statuses: dict[int, str] = {}
 
@@ -162,7 +166,7 @@ class Feed:
             log.warning("orders_not_reread", reason=str(error))
             return
         for order in reversed(found.orders):
-            self.tell(order_view(order, found.tokens), is_removed=False)
+            self.tell(order_view(order, found.tokens, self._router), is_removed=False)
             await asyncio.sleep(0)
 
 

@@ -34,6 +34,7 @@ class News:
         publisher: The channel's one publisher.
         tokens: Returns the known tokens by address, for scaling.
         on_state: Told the publisher's last error, None while it works.
+        router: Address of the router contract, empty if there is none.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class News:
         publisher: Publisher,
         tokens: Callable[[], Mapping[str, Token]],
         on_state: Callable[[TransientError | None], None],
+        router: str = "",
     ) -> None:
         self._publisher = publisher
         self._tokens = tokens
         self._on_state = on_state
+        self._router = router
         self._queue: deque[Change] = deque()
         self._arrived = asyncio.Event()
         self.dropped = 0
@@ -77,7 +80,7 @@ class News:
                     self._on_state(None)
 
     def _encoder(self, change: Change) -> Callable[[Position], bytes]:
-        view = order_view(change.order, self._tokens())
+        view = order_view(change.order, self._tokens(), self._router)
 
         def encode(position: Position) -> bytes:
             return encode_order_message(view, position, is_removed=change.is_removed)

@@ -47,8 +47,9 @@ class Reads(Protocol):
 class Routes:
     """The routes that read orders and positions."""
 
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: Reads, router: str = "") -> None:
         self._reads = reads
+        self._router = router
 
     def routes(self) -> list[Route]:
         """Return the routes; ``/orders/{id}`` comes after the lists."""
@@ -79,7 +80,7 @@ class Routes:
 
     async def _list(self, chosen: OrderFilter, page: Page) -> Response:
         found = await self._reads.orders(chosen, page)
-        shown = [order_view(order, found.tokens) for order in found.orders]
+        shown = [order_view(order, found.tokens, self._router) for order in found.orders]
         return json_response(
             {
                 "orders": shown,
@@ -98,7 +99,7 @@ class Routes:
         found = await self._reads.order(order_id)
         if found is None:
             raise RequestError(404, f"Order {order_id} not found")
-        return json_response({"order": order_view(*found), "status": "success"})
+        return json_response({"order": order_view(*found, self._router), "status": "success"})
 
     async def events(self, request: Request) -> Response:
         """Answer the events of an order, oldest first, orphan ones included."""

@@ -81,11 +81,12 @@ async def run_api(settings: Settings) -> None:
             registry=registry,
             hub=hub,
             sockets=sockets,
-            channels=OrderChannels(queries),
+            channels=OrderChannels(queries, settings.router_address),
             middleware=guards(settings.http, limiter),
+            router=settings.router_address,
         )
         await supervise(
-            Feed(redis, queries, hub, _teller(health)).run(),
+            Feed(redis, queries, hub, _teller(health), settings.router_address).run(),
             sockets.keep(),
             limiter.keep(),
             watch_over(settings, "order-api", registry, health),
@@ -145,7 +146,9 @@ async def _follow_chain(
     ]
     reader = ChainReader(NodePool(clients, settings.fetch_workers))
     state = StateStore(pool)
-    news = News(Publisher(redis), lambda: reader.known_tokens, _teller(health))
+    news = News(
+        Publisher(redis), lambda: reader.known_tokens, _teller(health), settings.router_address
+    )
     scanner = Scanner(
         reader,
         state,

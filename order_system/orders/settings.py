@@ -33,6 +33,7 @@ class Settings(ServiceSettings):
     """WebSocket endpoint whose ``newHeads`` wake the scanner; it polls all the same."""
     trading_address: str = ""
     router_address: str = ""
+    """The router contract: orders that it executed are told from those of a keeper's own call."""
 
     confirmations: int | None = Field(default=None, ge=0, le=100_000)
     """Blocks behind the head that are left alone; unset: 0 on a local chain, else finality."""

@@ -50,6 +50,9 @@ class OrderView(msgspec.Struct, frozen=True):
     amount_out: str | None
     amount_out_raw: str | None
     execution_tx_hash: str | None
+    executed_via_router: bool | None = None
+    """Whether the executor is the router at ROUTER_ADDRESS rather than a keeper who called the
+    contract himself; null while not executed, or where no router is configured."""
 
 
 class PositionView(msgspec.Struct, frozen=True):
@@ -79,12 +82,13 @@ class PositionView(msgspec.Struct, frozen=True):
     closing_tx_hash: str | None
 
 
-def order_view(order: Order, tokens: Tokens) -> OrderView:
+def order_view(order: Order, tokens: Tokens, router: str = "") -> OrderView:
     """Return an order as clients see it.
 
     Args:
         order: The order.
         tokens: Known tokens by address; one that is missing counts as having no decimals.
+        router: Address of the router contract, lower-case; empty if there is none.
     """
     token_in, token_out = tokens.get(order.token_in), tokens.get(order.token_out)
     return OrderView(
@@ -116,6 +120,7 @@ def order_view(order: Order, tokens: Tokens) -> OrderView:
         amount_out=None if order.amount_out is None else _amount(order.amount_out, token_out),
         amount_out_raw=None if order.amount_out is None else str(order.amount_out),
         execution_tx_hash=order.execution_tx_hash,
+        executed_via_router=order.executor == router if order.executor and router else None,
     )
 
 

@@ -57,7 +57,8 @@ async def test_orders_reach_rest_and_websocket_within_a_second_of_their_block(
 ):
     token = await chain.deploy("Token", "SIX", 6)
     user = chain.users[0]
-    async with system(chain, database, redis_settings) as (url, _, _):
+    router = {"ROUTER_ADDRESS": chain.users[2].upper().replace("X", "x")}
+    async with system(chain, database, redis_settings, **router) as (url, _, _):
         await until(f"{url}/health", lambda body: body["components"]["event_processor"] == "ACTIVE")
         socket_url = f"{url}/ws?user={user.upper().replace('X', 'x')}&status=pending"
         async with (
@@ -68,9 +69,11 @@ async def test_orders_reach_rest_and_websocket_within_a_second_of_their_block(
             message = json.loads((await socket.receive(5)).data)
             assert message["order"]["id"] == first
             assert message["order"]["min_amount_out"] == "1.5"
+            assert message["order"]["executed_via_router"] is None
             await chain.execute(first)
             message = json.loads((await socket.receive(5)).data)
             assert (message["order"]["id"], message["order"]["status"]) == (first, "EXECUTED")
+            assert message["order"]["executed_via_router"] is True
         second = await chain.create()
         _, took_s = await until(f"{url}/orders/pending", lambda body: body["total"] == 1)
         assert took_s < 1.0
@@ -80,17 +83,22 @@ async def test_orders_reach_rest_and_websocket_within_a_second_of_their_block(
         assert order["amount_out_raw"] == "1500000"
         assert order["token_out_symbol"] == "SIX"
         assert order["executor_address"] == chain.users[2]
+        assert order["executed_via_router"] is True
+        third = await chain.create(token_out=token)
+        await chain.execute(third, sender=chain.users[1])
+        body, _ = await until(f"{url}/orders/executed", lambda body: body["total"] == 2)
+        assert [o["executed_via_router"] for o in body["orders"]] == [False, True]
         assert order["order_type"] == "LIMIT"
         block = await chain.rpc.call("eth_getBlockByNumber", hex(order["block_number"]), False)
         assert order["created_at"] == iso(int(block["timestamp"], 16))
         _, body = await get(f"{url}/orders/{first}/events")
         assert [e["event_type"] for e in body["events"]] == ["CREATED", "EXECUTED"]
         _, body = await get(f"{url}/users/{user.upper().replace('X', 'x')}/orders?status=EXECUTED")
-        assert [o["id"] for o in body["orders"]] == [first]
+        assert [o["id"] for o in body["orders"]] == [third, first]
         _, body = await get(f"{url}/statistics")
         assert body["statistics"]["PENDING"] == {"total": 1, "last_24h": 1}
         # a reorg takes the second order away again
-        await chain.reorg(1)
+        await chain.reorg(3)
         await until(f"{url}/orders/all", lambda body: body["total"] == 1)
         assert (await get(f"{url}/orders/{second}"))[0] == 404
 
