@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linkora.market import Candle
@@ -65,6 +65,7 @@ def numbers(candle: Candle) -> tuple[Any, ...]:
     )
 
 
+@settings(deadline=None)
 @given(histories(), st.data())
 def test_every_told_second_equals_all_its_trades_whatever_part_is_known(
     history: list[TradeMessage], data: Any
@@ -83,6 +84,7 @@ def test_every_told_second_equals_all_its_trades_whatever_part_is_known(
     assert [candle.is_closed for candle in told] == [True] * (len(told) - 1) + [False] * bool(told)
 
 
+@settings(deadline=None)
 @given(histories())
 def test_folding_one_by_one_tells_the_same_seconds(history: list[TradeMessage]) -> None:
     seconds = Seconds("X")
@@ -91,6 +93,7 @@ def test_folding_one_by_one_tells_the_same_seconds(history: list[TradeMessage]) 
     assert told + running == fold("X", history)
 
 
+@settings(deadline=None)
 @given(histories())
 def test_every_second_after_the_first_is_told_if_nothing_is_missing(
     history: list[TradeMessage],

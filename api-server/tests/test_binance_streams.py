@@ -19,6 +19,7 @@ from marketdata.binance_intervals import INTERVALS, SECOND, ZONED
 from testkit.market import Collector, Server, book, minute, now_ms, receive, running, until
 
 SYMBOL = "BTCUSDT"
+LIMIT_S = 30
 
 
 class Client:
@@ -45,8 +46,11 @@ class Client:
 
 @asynccontextmanager
 async def client(server: Server, *streams: str, path: str = "ws") -> AsyncIterator[Client]:
-    """Open a socket that follows ``streams``."""
-    async with server.client.ws_connect(f"/binance/{path}") as socket:
+    """Open a socket that follows ``streams``; what is waited for must come in time."""
+    async with (
+        asyncio.timeout(LIMIT_S),
+        server.client.ws_connect(f"/binance/{path}") as socket,
+    ):
         opened = Client(socket)
         if streams:
             assert await opened.ask("SUBSCRIBE", *streams) == {"result": None, "id": 1}
