@@ -32,7 +32,7 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 from linkora.database import open_pool
 from localchain.testing import Chain, anvil_chain
 from localchain.trading import ETH
-from orders import order_store
+from orders import range_store
 from schema.runner import migrate
 from testkit.postgres import private_postgres
 
@@ -97,7 +97,7 @@ async def ours(chain: Chain, pool) -> tuple[int, float]:
         await rig.settle()
         took = time.perf_counter() - began
     assert (
-        await pool.fetchval(order_store.COUNT_ORDERS)
+        await pool.fetchval(range_store.COUNT_ORDERS)
         == await chain.trading.read_int("nextOrderId") - 1
     )
     return await pool.fetchval("SELECT count(*) FROM order_events"), took

@@ -38,7 +38,7 @@ from localchain.node import free_port, keep_first_genesis, run_anvil
 from localchain.rpc import Rpc
 from localchain.testing import Chain
 from localchain.trading import Contract, deploy_trading
-from orders import order_store
+from orders import range_store
 from orders.settings import Settings
 from schema.runner import migrate
 from testkit.postgres import private_postgres
@@ -111,7 +111,7 @@ async def measure(stack: AsyncExitStack, wanted: argparse.Namespace) -> int:
         proxy = flaky(url, random.Random(0), rate=0.0, max_range=wanted.range_limit)
         url = (await stack.enter_async_context(proxy)).url
     took_s, events = await recover(url, chain.address, pool)
-    stored = await pool.fetchval(order_store.COUNT_ORDERS)
+    stored = await pool.fetchval(range_store.COUNT_ORDERS)
     orders = await chain.trading.read_int("nextOrderId") - 1
     print(f"node's own delivery  {head / node_s:>9,.0f} blocks/s  ({node_s:.2f} s)")
     print(f"recovered            {head / took_s:>9,.0f} blocks/s  ({took_s:.2f} s)")

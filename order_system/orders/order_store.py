@@ -7,20 +7,20 @@ The row of ``system_state`` is locked first and must still name the block that t
 is derived (orders, positions, counts) is written with the events it is derived from.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
-import msgspec
 
 from linkora.database import transient_errors
 from linkora.errors import RejectedError
 from orders import records
+from orders.audit_store import AuditStore
 from orders.batch import Batch, NewToken
 from orders.chain.blocks import Header
 from orders.chain.decode import ORDER_CREATED
-from orders.events import DeadLetter, Event
+from orders.events import Event
 from orders.fold_store import (
     INSERT_ORDER_EVENTS,
     INSERT_POSITION_EVENTS,
@@ -29,26 +29,28 @@ from orders.fold_store import (
     refold_positions,
 )
 from orders.lifecycle import (
-    Order,
     OrderStep,
-    Position,
 )
-from orders.outcomes import Change, CheckpointMoved, Incomplete
+from orders.outcomes import Change, CheckpointMoved
+from orders.range_store import (
+    REFUSALS,
+    apply_one_by_one,
+    check_ids,
+    claim,
+    write_dead_letters,
+    write_tokens,
+)
 from orders.rows import (
-    ORDER_COLUMNS,
-    POSITION_COLUMNS,
-    order_of,
-    position_of,
     to_bytes,
     to_hex,
 )
+from orders.state_store import COMPONENT
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     Connection = PoolConnectionProxy[asyncpg.Record]
 
-COMPONENT = "order_events"
 LOCK_STATE = """
     SELECT last_block, last_hash, first_order_id FROM system_state
     WHERE component = $1 FOR UPDATE
@@ -57,25 +59,6 @@ ADVANCE = """
     UPDATE system_state SET last_block = $2, last_hash = $3,
         last_block_time = to_timestamp($4::bigint), updated_at = now()
     WHERE component = $1
-"""
-INSERT_PROCESSED = """
-    INSERT INTO processed_events (tx_hash, log_index, block_number)
-    SELECT tx_hash, log_index, block_number
-    FROM json_to_recordset($1::json) AS e(tx_hash bytea, log_index int, block_number bigint)
-    ON CONFLICT DO NOTHING
-    RETURNING tx_hash, log_index
-"""
-INSERT_TOKENS = """
-    INSERT INTO tokens (address, symbol, decimals, is_assumed, first_block)
-    SELECT * FROM unnest($1::bytea[], $2::text[], $3::smallint[], $4::boolean[], $5::bigint[])
-    ON CONFLICT DO NOTHING
-"""
-INSERT_DEAD_LETTERS = """
-    INSERT INTO dead_letters (source, reason, tx_hash, log_index, block_number, payload)
-    SELECT $2, reason, tx_hash, log_index, block_number, payload
-    FROM json_to_recordset($1::json) AS d(reason text, tx_hash bytea, log_index int,
-                                          block_number bigint, payload jsonb)
-    ON CONFLICT (source, tx_hash, log_index) DO UPDATE SET reason = excluded.reason
 """
 INSERT_BLOCKS = """
     INSERT INTO blocks (number, hash, parent_hash, block_time)
@@ -109,49 +92,10 @@ RESET = (
     "DELETE FROM dead_letters WHERE source = 'order_events'",
     "DELETE FROM system_state WHERE component = 'order_events'",
 )
-# Open orders, those of the chain's last day, and those that somebody doubts.
-TO_AUDIT = f"""
-    SELECT {ORDER_COLUMNS} FROM orders
-    WHERE order_id > $1 AND (
-        status = 'PENDING' OR order_id = ANY($3::bigint[])
-        OR updated_at >= (SELECT last_block_time - interval '1 day' FROM system_state
-                          WHERE component = 'order_events'))
-    ORDER BY order_id LIMIT $2
-"""
-OPEN_POSITIONS = f"""
-    SELECT {POSITION_COLUMNS} FROM positions WHERE status = 'OPEN' AND position_id > $1
-    ORDER BY position_id LIMIT $2
-"""
-# The newest position before the first id that is missing: what is missing came after it.
-BEFORE_MISSING_POSITION = """
-    SELECT coalesce((SELECT block_number FROM positions WHERE position_id = min(id) - 1), 0)
-    FROM generate_series($1::bigint, $2::bigint) AS id
-    WHERE NOT EXISTS (SELECT FROM positions WHERE position_id = id)
-    HAVING count(*) > 0
-"""
-OPEN_DEAD_LETTERS = """
-    SELECT id, tx_hash, log_index, block_number, payload::text FROM dead_letters
-    WHERE source = $1 AND resolved_at IS NULL ORDER BY block_number, log_index LIMIT $2
-"""
 RESOLVE_DEAD_LETTER = "UPDATE dead_letters SET resolved_at = now() WHERE id = $1"
-DEAD_CREATIONS = """
-    SELECT ('x' || right(payload->'topics'->>1, 16))::bit(64)::bigint AS id FROM dead_letters
-    WHERE source = $1 AND resolved_at IS NULL AND payload->'topics'->>0 = $2
-"""
-COUNT_DEAD_LETTERS = """
-    SELECT count(*) FROM dead_letters WHERE source = $1 AND resolved_at IS NULL
-"""
-COUNT_ORDERS = "SELECT coalesce(sum(total), 0)::bigint FROM order_counts"
-MISSING_ORDERS = """
-    SELECT id FROM generate_series($1::bigint, $2::bigint) AS id
-    WHERE NOT EXISTS (SELECT FROM orders WHERE order_id = id) LIMIT $3
-"""
-MAX_MISSING = 1000
-"""Missing ids that are looked at one by one."""
-REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 
-class OrderStore:
+class OrderStore(AuditStore):
     """Writes ranges, rollbacks and resets; raises ``TransientError`` while the database is away.
 
     Args:
@@ -160,7 +104,7 @@ class OrderStore:
     """
 
     def __init__(self, pool: asyncpg.Pool, window_blocks: int) -> None:
-        self._pool = pool
+        super().__init__(pool)
         self._window_blocks = window_blocks
 
     async def commit(
@@ -184,18 +128,18 @@ class OrderStore:
         try:
             async with self._transaction() as connection:
                 first_order_id = await self._lock(connection, batch)
-                new = await _claim(connection, batch)
+                new = await claim(connection, batch)
                 events = [e for e in batch.events if (e.tx_hash, e.log_index) in new]
                 letters = [d for d in batch.dead_letters if (d.tx_hash, d.log_index) in new]
-                await _write_tokens(connection, batch.tokens)
+                await write_tokens(connection, batch.tokens)
                 if is_cautious:
-                    changes, refused = await _apply_one_by_one(connection, events, batch)
+                    changes, refused = await apply_one_by_one(connection, events, batch)
                     letters += refused
                     holes += sum(letter.topics[0] == ORDER_CREATED for letter in refused)
                 else:
                     changes = await apply_events(connection, events, batch if is_strict else None)
-                await _write_dead_letters(connection, letters)
-                await _check_ids(connection, batch, first_order_id, holes)
+                await write_dead_letters(connection, letters)
+                await check_ids(connection, batch, first_order_id, holes)
                 await self._advance(connection, batch)
                 return changes
         except REFUSALS as error:
@@ -234,55 +178,13 @@ class OrderStore:
             for statement in RESET:
                 await connection.execute(statement)
 
-    async def missing_orders(self, first: int, last: int, limit: int) -> list[int]:
-        """Return ids from ``first`` to ``last`` that have no order, at most ``limit``."""
-        with transient_errors():
-            rows = await self._pool.fetch(MISSING_ORDERS, first, last, limit)
-        return [row["id"] for row in rows]
-
-    async def to_audit(self, after: int, limit: int, doubted: set[int]) -> list[Order]:
-        """Return orders to compare with the contract, with ids above ``after``, ascending."""
-        with transient_errors():
-            rows = await self._pool.fetch(TO_AUDIT, after, limit, sorted(doubted))
-        return [order_of(row) for row in rows]
-
-    async def open_positions(self, after: int, limit: int) -> list[Position]:
-        """Return open positions with ids above ``after``, ascending, at most ``limit``."""
-        with transient_errors():
-            rows = await self._pool.fetch(OPEN_POSITIONS, after, limit)
-        return [position_of(row) for row in rows]
-
-    async def before_missing_position(self, first: int, last: int) -> int | None:
-        """Return the block after which a position from ``first`` to ``last`` is missing, if any."""
-        with transient_errors():
-            block: int | None = await self._pool.fetchval(BEFORE_MISSING_POSITION, first, last)
-        return block
-
-    async def dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]:
-        """Return the open dead letters with their ids, by block, at most ``limit``."""
-        with transient_errors():
-            rows = await self._pool.fetch(OPEN_DEAD_LETTERS, COMPONENT, limit)
-        return [(row["id"], _dead_letter_of(row)) for row in rows]
-
-    async def dead_creations(self) -> set[int]:
-        """Return the ids whose creation is an open dead letter."""
-        with transient_errors():
-            rows = await self._pool.fetch(DEAD_CREATIONS, COMPONENT, ORDER_CREATED)
-        return {row["id"] for row in rows}
-
-    async def count_dead_letters(self) -> int:
-        """Return how many dead letters are open."""
-        with transient_errors():
-            count: int = await self._pool.fetchval(COUNT_DEAD_LETTERS, COMPONENT)
-        return count
-
     async def apply_late(
         self, letter_id: int, event: Event, tokens: tuple[NewToken, ...]
     ) -> list[Change]:
         """Apply an event that was a dead letter, at its own place, and return what changed."""
         async with self._transaction() as connection:
             await connection.fetchrow(LOCK_STATE, COMPONENT)
-            await _write_tokens(connection, tokens)
+            await write_tokens(connection, tokens)
             step = OrderStep(event, None, None)
             insert = INSERT_ORDER_EVENTS if event.is_order else INSERT_POSITION_EVENTS
             await connection.execute(insert, records.encode([records.event_row(step)]))
@@ -312,82 +214,9 @@ class OrderStore:
                 yield connection
 
 
-async def _claim(connection: "Connection", batch: Batch) -> set[tuple[str, int]]:
-    """Mark the logs as processed and return those that were not before."""
-    logs = [records.processed_row(event) for event in batch.events]
-    logs += [records.processed_row(letter) for letter in batch.dead_letters]
-    if not logs:
-        return set()
-    rows = await connection.fetch(INSERT_PROCESSED, records.encode(logs))
-    return {(to_hex(row["tx_hash"]), row["log_index"]) for row in rows}
-
-
-async def _apply_one_by_one(
-    connection: "Connection", events: Sequence[Event], batch: Batch
-) -> tuple[list[Change], list[DeadLetter]]:
-    """Apply each event in a savepoint; return the changes and the events that were refused."""
-    changes: dict[int, Change] = {}
-    refused = []
-    for event in events:
-        try:
-            async with connection.transaction():
-                changes |= {c.order.id: c for c in await apply_events(connection, [event], None)}
-        except REFUSALS as error:
-            refused.append(batch.dead_letter(event, f"the database refused it: {error}"))
-    return list(changes.values()), refused
-
-
-async def _write_tokens(connection: "Connection", tokens: tuple[NewToken, ...]) -> None:
-    if tokens:
-        await connection.execute(
-            INSERT_TOKENS,
-            [to_bytes(new.token.address) for new in tokens],
-            [new.token.symbol for new in tokens],
-            [new.token.decimals for new in tokens],
-            [new.token.is_assumed for new in tokens],
-            [new.first_block for new in tokens],
-        )
-
-
-async def _write_dead_letters(connection: "Connection", letters: Sequence[DeadLetter]) -> None:
-    if letters:
-        rows = [records.dead_letter_row(letter) for letter in letters]
-        await connection.execute(INSERT_DEAD_LETTERS, records.encode(rows), COMPONENT)
-
-
-async def _check_ids(
-    connection: "Connection", batch: Batch, first_id: int | None, holes: int
-) -> None:
-    """Compare the number of orders with the contract's counter: ids are counted up by one.
-
-    Raises:
-        Incomplete: If there are fewer.
-    """
-    if first_id is None or batch.next_order_id is None:
-        return
-    count = await connection.fetchval(COUNT_ORDERS)
-    if count + holes < batch.next_order_id - first_id:
-        last = batch.next_order_id - 1
-        rows = await connection.fetch(MISSING_ORDERS, first_id, last, MAX_MISSING)
-        raise Incomplete([row["id"] for row in rows])
-
-
 async def _ids(connection: "Connection", statement: str, block: int) -> list[int]:
     return [row["id"] for row in await connection.fetch(statement, block)]
 
 
 def _place(header: Header) -> tuple[int, bytes, int]:
     return header.number, to_bytes(header.hash), header.time_s
-
-
-def _dead_letter_of(row: asyncpg.Record) -> DeadLetter:
-    payload = msgspec.json.decode(row["payload"])
-    return DeadLetter(
-        block_number=row["block_number"],
-        log_index=row["log_index"],
-        tx_hash=to_hex(row["tx_hash"]),
-        block_time_s=payload["block_time_s"],
-        topics=tuple(payload["topics"]),
-        data=payload["data"],
-        reason="",
-    )

@@ -12,21 +12,16 @@ import structlog
 
 from linkora.errors import TransientError
 from orders.audit import Audit
+from orders.beginning import begin
 from orders.chain.blocks import ChainIdentity, Tip, is_local
-from orders.chain.faults import ForeignChain, NoContract, StateUnavailable
+from orders.chain.faults import ForeignChain, NoContract
 from orders.chain.reorg import Extend, Hold, Rollback, Sight, Verdict, Wait, judge
+from orders.finality import finalized, lower_head_polls, target
 from orders.ingest import Ingest
 from orders.outcomes import Change, CheckpointMoved, State, Status
 from orders.ports import Chain, Checkpoints, Limits, Orders, Progress
 
 log = structlog.get_logger(__name__)
-
-FINALITY_DEPTH = 64
-"""Depth that counts as final where the node does not tell: on a local chain (as Anvil does it),
-or where it does not know the tag."""
-LOWER_HEAD_POLLS_LOCAL = 3
-LOWER_HEAD_POLLS = 30
-"""A lagging node behind a load balancer looks like a chain that was cut: be slow to believe it."""
 
 
 class Scanner:
@@ -69,7 +64,7 @@ class Scanner:
         """
         state = await self._checkpoints.load()
         if state is None:
-            await self._begin()
+            await begin(self._chain, self._checkpoints, self._limits)
             return True
         if state.is_command and state.status == "RESET":
             await self._reset("an operator asked for it")
@@ -99,49 +94,14 @@ class Scanner:
         if is_recovery:
             await self._recover(state)
             return True
-        target = self._target(tip, state)
-        if target <= state.last_block:
+        is_local_chain = is_local(state.identity.chain_id)
+        newest = target(tip, self._limits, is_local_chain=is_local_chain)
+        if newest <= state.last_block:
             await self._tell("ACTIVE", "", tip)
             return await self._audit_when_due(state)
-        await self._catch_up(state, target, tip)
+        await self._catch_up(state, newest, tip)
         await self._tell("ACTIVE", "", tip)
         return True
-
-    async def _begin(self) -> None:
-        identity = await self._chain.identity()
-        self._chain.expect(identity)
-        head = (await self._chain.tip()).head.number
-        start = self._limits.start_block
-        if start is None:
-            start = await self._find_deployment(identity, head)
-        base = max(0, start - 1)
-        header = (await self._chain.headers([base])).get(base)
-        if header is None:
-            raise TransientError(f"START_BLOCK {start} is beyond the head {head}")
-        first = await self._first_ids(base)
-        await self._checkpoints.create(identity, self._limits.contract, header, first)
-        log.info("scan_begun", start_block=base + 1, chain_id=identity.chain_id)
-
-    async def _find_deployment(self, identity: ChainIdentity, head: int) -> int:
-        try:
-            return await self._chain.deployment_block(head)
-        except StateUnavailable as error:
-            if is_local(identity.chain_id):
-                return 0  # a chain that was kept over a restart, and short enough to read it all
-            raise TransientError(
-                f"no provider has the old state in which the deployment could be found: "
-                f"set START_BLOCK ({error})"
-            ) from error
-
-    async def _first_ids(self, base: int) -> tuple[int | None, int | None]:
-        """Return the ids that the scan begins with; both count from 1 where it begins with all."""
-        if self._limits.start_block is None:
-            return 1, 1
-        try:
-            return await self._chain.next_ids(base)
-        except StateUnavailable:
-            log.warning("ids_not_provable", reason="no provider has the state before START_BLOCK")
-            return None, None
 
     async def _adopt(self, state: State) -> None:
         self._chain.expect(state.identity)
@@ -162,7 +122,11 @@ class Scanner:
         floor = state.start_block - 1
         if not may_unmake_final:
             floor = max(floor, state.finalized_block)
-        return judge(sight, floor, self._lower_head_polls(state))
+        return judge(
+            sight,
+            floor,
+            lower_head_polls(self._limits, is_local_chain=is_local(state.identity.chain_id)),
+        )
 
     async def _hashes(self, numbers: list[int]) -> dict[int, str]:
         return {n: header.hash for n, header in (await self._chain.headers(numbers)).items()}
@@ -265,25 +229,8 @@ class Scanner:
         self.progress.status = status
         self.progress.detail = detail
         head = tip.head.number if tip else None
-        finalized = self._finalized(tip) if tip and status == "ACTIVE" else None
-        await self._checkpoints.tell(status, detail, head, finalized)
-
-    def _finalized(self, tip: Tip) -> int:
-        """Return the newest block that counts as final."""
-        is_local_chain = self._identity is not None and is_local(self._identity.chain_id)
-        if self._limits.finality_depth is not None:
-            return max(0, tip.head.number - self._limits.finality_depth)
-        if is_local_chain or tip.finalized is None:
-            return max(0, tip.head.number - FINALITY_DEPTH)
-        return tip.finalized
-
-    def _target(self, tip: Tip, state: State) -> int:
-        """Return the newest block to read."""
-        if self._limits.confirmations is not None:
-            return tip.head.number - self._limits.confirmations
-        return tip.head.number if is_local(state.identity.chain_id) else self._finalized(tip)
-
-    def _lower_head_polls(self, state: State) -> int:
-        if self._limits.lower_head_polls is not None:
-            return self._limits.lower_head_polls
-        return LOWER_HEAD_POLLS_LOCAL if is_local(state.identity.chain_id) else LOWER_HEAD_POLLS
+        final = None
+        if tip and status == "ACTIVE":
+            is_local_chain = self._identity is not None and is_local(self._identity.chain_id)
+            final = finalized(tip, self._limits, is_local_chain=is_local_chain)
+        await self._checkpoints.tell(status, detail, head, final)

@@ -18,7 +18,7 @@ from linkora.errors import CorruptMessage
 from localchain.artifacts import load_artifact
 from orders.chain import decode
 from orders.chain.bloom import may_hold
-from orders.chain.client import TOPICS
+from orders.chain.logs import TOPICS
 from orders.chain.rpc import RpcNode
 from orders.events import EVENT_TYPES, OrderTerms, PositionTerms
 from orders.records import change_of, event_data
