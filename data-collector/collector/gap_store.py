@@ -40,15 +40,30 @@ SELECT ms_of(lower(span)) AS from_ms, ms_of(upper(span)) AS to_ms
 FROM missing, unnest(spans) AS span ORDER BY 1
 """
 
+# Takes the minutes in ``affected`` out of the entries that say they are missing; what is left of
+# those entries is entered again.
+_TAKE_OUT = """
+), known AS (
+    DELETE FROM candle_gaps AS gap USING affected
+    WHERE gap.symbol = $1 AND gap.state <> 'repaired'
+      AND tstzrange(gap.from_time, gap.to_time) && affected.spans
+    RETURNING gap.*
+)
+INSERT INTO candle_gaps
+       (symbol, from_time, to_time, state, reason, attempts, next_attempt_at, opened_at)
+SELECT symbol, lower(rest), upper(rest), state, reason, attempts, next_attempt_at, opened_at
+FROM known, affected, unnest(tstzmultirange(tstzrange(from_time, to_time)) - affected.spans) AS rest
+"""
+
 # $5 is null: the minutes that are neither stored nor explained become open entries, one attempt
 # further than the open entries whose place they take. Else: they are explained by $5, whatever
 # was said of them before.
-_NOTE = """
+_LACKING = """
 WITH told AS (
     SELECT range_agg(tstzrange(at_ms(from_ms), at_ms(to_ms))) AS spans,
            at_ms(min(from_ms)) AS from_time, at_ms(max(to_ms)) AS to_time
     FROM unnest($2::bigint[], $3::bigint[]) AS gap(from_ms, to_ms)
-), lacking AS (
+), affected AS (
     SELECT spans
          - (SELECT coalesce(range_agg(tstzrange(open_time, open_time + interval '1 minute')), '{}')
             FROM candles WHERE symbol = $1 AND open_time >= told.from_time
@@ -56,16 +71,8 @@ WITH told AS (
          - (SELECT coalesce(range_agg(tstzrange(from_time, to_time)), '{}') FROM candle_gaps
             WHERE symbol = $1 AND state = 'explained' AND $5::text IS NULL) AS spans
     FROM told
-), known AS (
-    DELETE FROM candle_gaps AS gap USING lacking
-    WHERE gap.symbol = $1 AND gap.state <> 'repaired'
-      AND tstzrange(gap.from_time, gap.to_time) && lacking.spans
-    RETURNING gap.*
-)
-INSERT INTO candle_gaps
-       (symbol, from_time, to_time, state, reason, attempts, next_attempt_at, opened_at)
-SELECT symbol, lower(rest), upper(rest), state, reason, attempts, next_attempt_at, opened_at
-FROM known, lacking, unnest(tstzmultirange(tstzrange(from_time, to_time)) - lacking.spans) AS rest
+"""
+_ENTER_LACKING = """
 UNION ALL
 SELECT $1, lower(span), upper(span),
        CASE WHEN $5::text IS NULL THEN 'open' ELSE 'explained' END, $5::text,
@@ -74,29 +81,23 @@ SELECT $1, lower(span), upper(span),
        now() + $4 * interval '1 second',
        coalesce((SELECT min(opened_at) FROM known
                  WHERE tstzrange(from_time, to_time) && span), now())
-FROM lacking, unnest(lacking.spans) AS span
+FROM affected, unnest(affected.spans) AS span
 """
+_NOTE = _LACKING + _TAKE_OUT + _ENTER_LACKING
 
 # Takes the minutes that are stored now out of the entries that said they were missing.
-_SETTLE = """
-WITH stored AS (
+_STORED = """
+WITH affected AS (
     SELECT coalesce(range_agg(tstzrange(open_time, open_time + interval '1 minute')), '{}') AS spans
     FROM candles
     WHERE symbol = $1 AND open_time >= at_ms($2) AND open_time < at_ms($3) AND is_closed
-), known AS (
-    DELETE FROM candle_gaps AS gap USING stored
-    WHERE gap.symbol = $1 AND gap.state <> 'repaired'
-      AND tstzrange(gap.from_time, gap.to_time) && stored.spans
-    RETURNING gap.*
-)
-INSERT INTO candle_gaps
-       (symbol, from_time, to_time, state, reason, attempts, next_attempt_at, opened_at)
-SELECT symbol, lower(rest), upper(rest), state, reason, attempts, next_attempt_at, opened_at
-FROM known, stored, unnest(tstzmultirange(tstzrange(from_time, to_time)) - stored.spans) AS rest
+"""
+_ENTER_REPAIRED = """
 UNION ALL
 SELECT symbol, lower(came), upper(came), 'repaired', reason, attempts, next_attempt_at, opened_at
-FROM known, stored, unnest(tstzmultirange(tstzrange(from_time, to_time)) * stored.spans) AS came
+FROM known, affected, unnest(tstzmultirange(tstzrange(from_time, to_time)) * affected.spans) AS came
 """
+_SETTLE = _STORED + _TAKE_OUT + _ENTER_REPAIRED
 
 _DUE = """
 SELECT symbol, ms_of(from_time) AS from_ms, ms_of(to_time) AS to_ms, attempts
