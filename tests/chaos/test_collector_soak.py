@@ -187,7 +187,7 @@ async def test_after_every_trouble_the_stored_minutes_are_the_exchanges(tmp_path
             rolled = await pool.fetchrow("SELECT sum(volume), sum(trades) FROM candles_1mo")
             assert tuple(naive) == tuple(rolled)
         async with aiohttp.ClientSession() as session:
-            await scene.collector.until_healthy()
+            await scene.collector.until_healthy(90)
             async with session.get(f"{scene.collector.url}/health") as answer:
                 assert answer.status == 200
         counters = scene.exchange.counters
