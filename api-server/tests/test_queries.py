@@ -10,7 +10,7 @@ from linkora.database import open_pool
 from linkora.decimals import plain
 from linkora.settings import DatabaseSettings
 from linkora.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, TIMEFRAMES
-from marketdata.binance_intervals import INTERVALS
+from marketdata.binance_intervals import INTERVALS, in_zone
 from marketdata.params import CandleRange, GapRange
 from marketdata.queries import SERVER_SETTINGS, Queries
 from marketdata.wire import candle_row
@@ -54,9 +54,13 @@ async def answers(database: DatabaseSettings) -> list[Any]:
             assert [row for _, row in rows] == [candle_row(candle) for candle in newest]
             got += [rows, newest]
         for frame in INTERVALS.values():
-            for start_ms in (None, START_MS + HOUR_MS):
-                wanted = CandleRange(SYMBOL, frame, start_ms, None, 7, "asc")
-                got.append(await queries.klines_json(wanted))
+            zoned = in_zone(frame, 8 * HOUR_MS)
+            assert zoned is not None
+            for each in (frame, zoned):
+                for start_ms in (None, START_MS + HOUR_MS):
+                    wanted = CandleRange(SYMBOL, each, start_ms, None, 7, "asc")
+                    got.append(await queries.klines_json(wanted))
+        got.append(await queries.newest_days([SYMBOL]))
         gaps = await queries.gaps(GapRange(None, 0, START_MS + 1, None, 10))
         got.append([(gap["symbol"], gap["from_ms"], gap["to_ms"], gap["state"]) for gap in gaps])
         return got
