@@ -169,7 +169,7 @@ def _page_query(chosen: OrderFilter, page: Page) -> tuple[str, list[Any]]:
     Rows are compared as wholes and sorted by all of the index's columns, so that no other index
     gives this order. With ``user = ... AND status = ...`` the planner may go through all orders by
     block instead, if it thinks that every second one will do, and find the few there are at the
-    end.
+    end. The price: with user and status the scan ends where the user ends, not the status.
     """
     filters: dict[str, Any] = {}
     if chosen.user:
