@@ -99,10 +99,18 @@ FROM known, affected, unnest(tstzmultirange(tstzrange(from_time, to_time)) * aff
 """
 _SETTLE = _STORED + _TAKE_OUT + _ENTER_REPAIRED
 
+# Entries that lie side by side are one gap for whoever asks the exchange: an outage enters minute
+# after minute, for every symbol.
 _DUE = """
-SELECT symbol, ms_of(from_time) AS from_ms, ms_of(to_time) AS to_ms, attempts
-FROM candle_gaps WHERE state = 'open' AND next_attempt_at <= now() AND symbol = ANY($1::text[])
-ORDER BY next_attempt_at, symbol, from_time LIMIT $2
+SELECT symbol, ms_of(lower(span)) AS from_ms, ms_of(upper(span)) AS to_ms, attempts
+FROM (
+    SELECT symbol, attempts, min(next_attempt_at) AS due_at,
+           range_agg(tstzrange(from_time, to_time)) AS spans
+    FROM candle_gaps
+    WHERE state = 'open' AND next_attempt_at <= now() AND symbol = ANY($1::text[])
+    GROUP BY symbol, attempts
+) AS due, unnest(spans) AS span
+ORDER BY due_at, symbol, lower(span) LIMIT $2
 """
 
 _COUNT_OPEN = """
@@ -161,7 +169,10 @@ class GapStore:
         return count
 
     async def due_gaps(self, symbols: Sequence[str], limit: int) -> list[Gap]:
-        """Return open gaps of these symbols whose time of retry has come, the longest due first."""
+        """Return open gaps of these symbols whose time of retry has come, the longest due first.
+
+        Entries side by side with as many attempts come as one gap.
+        """
         with transient_errors():
             rows = await self._pool.fetch(_DUE, list(symbols), limit)
         return [

@@ -99,6 +99,21 @@ async def test_a_gap_is_due_again_after_its_delay_and_not_before(
     ] == [("BTCUSDT", span(5, 6), 1)]
 
 
+async def test_minutes_noted_one_by_one_in_an_outage_are_asked_for_together(
+    either_pool: asyncpg.Pool,
+) -> None:
+    store = CandleStore(either_pool)
+    for minute in (3, 0, 1, 4, 7, 2):
+        await note(store, span(minute, minute + 1))
+    await note(store, span(7, 8))
+    await note(store, span(8, 9))
+    assert [(gap.span, gap.attempts) for gap in await store.due_gaps(["BTCUSDT"], 10)] == [
+        (span(0, 5), 1),
+        (span(8, 9), 1),
+        (span(7, 8), 2),
+    ]
+
+
 async def test_at_most_so_many_gaps_are_due_at_once(either_pool: asyncpg.Pool) -> None:
     store = CandleStore(either_pool)
     await note(store, *(span(minute, minute + 1) for minute in range(0, 20, 2)))
