@@ -15,7 +15,7 @@ For outages: ``testkit.postgres.private_postgres`` and ``testkit.redis_server.pr
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import asyncpg
 import pytest
@@ -41,6 +41,19 @@ Way = Literal["url", "docker", "embedded"]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_IN_USE] = {}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker of pytest-xdist tell the run which servers it used."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["servers"] = session.config.stash[_IN_USE]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a worker of pytest-xdist which servers it used."""
+    node.config.stash[_IN_USE] |= getattr(node, "workeroutput", {}).get("servers", {})
 
 
 def pytest_report_header() -> list[str]:
