@@ -91,11 +91,12 @@ class Queries:
             else:
                 total = await connection.fetchval(COUNT_BY_STATUS, statuses)
             sql, arguments = _page_query(chosen, page)
-            orders = [order_of(row) for row in await connection.fetch(sql, *arguments)]
+            rows = await connection.fetch(sql, *arguments)
+            orders = [order_of(row) for row in rows[: page.limit]]
             tokens = await _tokens(
                 connection, (a for o in orders for a in (o.token_in, o.token_out))
             )
-        return OrderPage(orders, total, tokens)
+        return OrderPage(orders, total, len(rows) > page.limit, tokens)
 
     async def order(self, order_id: int) -> tuple[Order, dict[str, Token]] | None:
         """Return an order and its tokens, or None."""
@@ -166,6 +167,7 @@ async def _tokens(connection: "Connection", addresses: Iterable[str]) -> dict[st
 def _page_query(chosen: OrderFilter, page: Page) -> tuple[str, list[Any]]:
     """Return the SELECT of a page: a stretch of the one index that begins with what is chosen.
 
+    It reads one row more than the page has, which tells whether anything comes after.
     Rows are compared as wholes and sorted by all of the index's columns, so that no other index
     gives this order. With ``user = ... AND status = ...`` the planner may go through all orders by
     block instead, if it thinks that every second one will do, and find the few there are at the
@@ -191,7 +193,7 @@ def _page_query(chosen: OrderFilter, page: Page) -> tuple[str, list[Any]]:
         ORDER BY {", ".join(f"{column} {direction}" for column in columns)}
         LIMIT ${len(places) + 1} OFFSET ${len(places) + 2}
     """  # noqa: S608 - made of constants; every value is an argument
-    return sql, [*filters.values(), *low, *high, page.limit, page.offset]
+    return sql, [*filters.values(), *low, *high, page.limit + 1, page.offset]
 
 
 def _event_of(row: asyncpg.Record) -> OrderEvent:

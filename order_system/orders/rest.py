@@ -87,7 +87,7 @@ class Routes:
                 "total": found.total,
                 "limit": page.limit,
                 "offset": page.offset,
-                "has_more": _has_more(found, page),
+                "has_more": found.has_more,
                 "next_cursor": _cursor_of(found.orders[-1]) if found.orders else None,
                 "status": "success",
             }
@@ -153,9 +153,3 @@ class Routes:
 
 def _cursor_of(order: Order) -> str:
     return f"{order.block_number}-{order.id}"
-
-
-def _has_more(found: OrderPage, page: Page) -> bool:
-    if page.after is not None:
-        return len(found.orders) == page.limit
-    return page.offset + len(found.orders) < found.total

@@ -48,10 +48,18 @@ class Token(msgspec.Struct, frozen=True, gc=False):
 
 
 class OrderPage(msgspec.Struct, frozen=True):
-    """A page of orders, how many there are in all, and the tokens they name."""
+    """A page of orders.
+
+    Attributes:
+        orders: Those of the page.
+        total: How many there are in all.
+        has_more: Whether any come after these.
+        tokens: The tokens that they name, by address.
+    """
 
     orders: list[Order]
     total: int
+    has_more: bool
     tokens: dict[str, Token]
 
 

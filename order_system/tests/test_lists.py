@@ -63,6 +63,13 @@ async def test_a_cursor_goes_through_everything_once_although_orders_are_added(a
     assert seen == [7, 6, 5, 4, 3, 2, 1]
 
 
+async def test_a_cursors_last_page_says_so_even_if_it_is_full(api):
+    body = (await api.get("/orders/pending?limit=3")).json()
+    assert ([order["id"] for order in body["orders"]], body["has_more"]) == ([7, 6, 5], True)
+    last = (await api.get(f"/orders/pending?limit=2&cursor={body['next_cursor']}")).json()
+    assert ([order["id"] for order in last["orders"]], last["has_more"]) == ([4, 1], False)
+
+
 async def test_offset_pages_end_where_the_list_ends(api):
     body = (await api.get("/orders/all?limit=5&offset=5")).json()
     assert [order["id"] for order in body["orders"]] == [2, 1]
