@@ -5,15 +5,14 @@ Source of the rules: Binance's public documentation of the web socket streams. A
 have not is refused by an error in its form; Binance itself keeps silent about some such names.
 """
 
-import asyncio
 from typing import Any
 
 import msgspec
 from starlette.websockets import WebSocket
 
-from linkora.dialog import Allowance
+from linkora.dialog import inbound
 from linkora.hub import Hub
-from linkora.sockets import CLOSE_TOO_MANY, Connection, Sockets
+from linkora.sockets import Connection, Sockets
 from marketdata.binance_names import StreamTopic, interval_ms
 
 
@@ -46,7 +45,6 @@ class _Dialect:
         self._limits = sockets.limits
         self._hub = hub
         self._is_combined = is_combined
-        self._allowance = Allowance(self._limits.max_messages_per_s)
 
     def open(self, names: list[str]) -> None:
         """Follow the streams that the URL names."""
@@ -55,16 +53,9 @@ class _Dialect:
             self._connection.say(_refusal(refused))
 
     async def run(self, websocket: WebSocket) -> None:
-        while True:
-            event = await websocket.receive()
-            if event["type"] != "websocket.receive":
-                return
-            now_s = asyncio.get_running_loop().time()
-            self._connection.heard(now_s)
-            if not self._allowance.take(now_s):
-                self._connection.close(CLOSE_TOO_MANY, "too many messages")
-                return
-            self._connection.say(self._answer(event.get("text") or event.get("bytes") or ""))
+        per_s = self._limits.max_messages_per_s
+        async for message in inbound(websocket, self._connection, per_s):
+            self._connection.say(self._answer(message))
 
     def subscribe(self, names: list[str]) -> list[str]:
         """Follow the streams; return the names of those that do not exist here."""
@@ -87,7 +78,7 @@ class _Dialect:
             request = msgspec.json.decode(text, type=_Request)
         except msgspec.ValidationError as error:
             return {"code": 2, "msg": f"Invalid request: {error}"}
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return {"code": 3, "msg": f"Invalid JSON: {error}"}
         try:
             result = self._react(request.method, request.params)

@@ -2,14 +2,12 @@
 """Binance's read-only REST under ``/api/v3``, so that its clients work here by one URL."""
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from linkora.errors import RequestError
 from linkora.http import json_bytes_response, json_response
 from linkora.market import OrderBook
 from linkora.messages import TradeMessage
@@ -19,8 +17,6 @@ from marketdata.binance_params import (
     MAX_DEPTH,
     MAX_KLINES,
     MAX_TRADES,
-    BinanceError,
-    check_single,
     illegal,
     interval_of,
     invalid_symbol,
@@ -32,6 +28,7 @@ from marketdata.binance_params import (
     time_of,
     zone_of,
 )
+from marketdata.binance_refusals import PREFIX, Endpoint, guarded
 from marketdata.binance_seconds import fold
 from marketdata.binance_tickers import Day, day_ticker
 from marketdata.binance_wire import (
@@ -44,8 +41,6 @@ from marketdata.binance_wire import (
     symbol_info,
 )
 from marketdata.params import CandleRange
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Queries(Protocol):
@@ -117,7 +112,7 @@ class BinanceFacade:
             "ticker/24hr": self.ticker_day,
             "ticker/bookTicker": self.ticker_book,
         }
-        return [Route(f"/api/v3/{path}", _guarded(ask)) for path, ask in endpoints.items()]
+        return [Route(f"{PREFIX}{path}", guarded(ask)) for path, ask in endpoints.items()]
 
     async def ping(self, _: Request) -> Response:
         """``ping``."""
@@ -261,21 +256,6 @@ def _one_or_all(request: Request, told: list[dict[str, Any]]) -> Response:
             raise invalid_symbol()
         return json_response(told[0])
     return json_response(told)
-
-
-def _guarded(ask: Endpoint) -> Endpoint:
-    """Return ``ask`` with errors in Binance's form."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            check_single([name for name, _ in request.query_params.multi_items()])
-            return await ask(request)
-        except BinanceError as error:
-            return json_response({"code": error.code, "msg": error.message}, 400)
-        except RequestError as error:
-            return json_response({"code": -1100, "msg": error.message}, error.status)
-
-    return answer
 
 
 def _now_ms() -> int:

@@ -70,8 +70,12 @@ class Exporter:
         """
         if self._free <= 0:
             raise RequestError(503, "Too many exports at the moment, try again", RETRY_AFTER_S)
-        wanted = await self._source.export_range(wanted)
-        first = await self._source.candles_csv(_page_of(wanted))
+        self._free -= 1
+        try:
+            wanted = await self._source.export_range(wanted)
+            first = await self._source.candles_csv(_page_of(wanted))
+        finally:
+            self._free += 1  # the stream takes its place when it begins: it may never be read
         return self._stream(wanted, first, kind, is_packed=is_packed)
 
     async def _stream(

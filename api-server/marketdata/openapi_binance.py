@@ -6,7 +6,6 @@ from marketdata.binance_params import MAX_DEPTH, MAX_KLINES, MAX_TRADES
 from marketdata.schemas import (
     COUNT,
     DECIMAL,
-    ERROR,
     SYMBOL,
     TEXT,
     Json,
@@ -30,7 +29,7 @@ _SOME = [
 
 def _binance(text: str, parameters: list[Json], schema: Json) -> Json:
     return endpoint(
-        f"Binance: {text}", parameters, schema, error={"anyOf": [_BINANCE_ERROR, ERROR]}
+        f"Binance: {text}", parameters, schema, error=_BINANCE_ERROR, later=_BINANCE_ERROR
     )
 
 

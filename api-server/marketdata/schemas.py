@@ -63,9 +63,19 @@ def endpoint(
     schema: Json,
     *,
     error: Json = ERROR,
+    later: Json = ERROR,
     media: dict[str, Json] | None = None,
 ) -> Json:
-    """Return the description of one GET endpoint."""
+    """Return the description of one GET endpoint.
+
+    Args:
+        text: What it answers.
+        parameters: Its parameters.
+        schema: The body of the answer.
+        error: The body where the request is wrong.
+        later: The body where the same request may succeed later.
+        media: The contents by media type, in the place of ``schema``.
+    """
 
     def refused(why: str, body: Json = error) -> Json:
         return {"description": why, "content": {"application/json": {"schema": body}}}
@@ -82,8 +92,8 @@ def endpoint(
                 "304": {"description": "Unchanged: the ETag of If-None-Match still holds"},
                 "400": refused("A wrong parameter; the text says what is allowed"),
                 "404": refused("Unknown symbol, or nothing is known of it"),
-                "429": refused("Too many requests; Retry-After says when", ERROR),
-                "503": refused("Database or Redis away; Retry-After says when", ERROR),
+                "429": refused("Too many requests; Retry-After says when", later),
+                "503": refused("Database or Redis away; Retry-After says when", later),
             },
         }
     }

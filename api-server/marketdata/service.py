@@ -27,6 +27,7 @@ from marketdata.app import Deps, create_app
 from marketdata.audience import Audiences
 from marketdata.binance_days import Days
 from marketdata.binance_facade import BinanceFacade
+from marketdata.binance_refusals import refusal
 from marketdata.binance_streams import BinanceAudience
 from marketdata.binance_ticker_streams import TickerStreams
 from marketdata.board import Board
@@ -143,7 +144,10 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
             ),
             health=health,
             registry=shared_registry,
-            middleware=[*guards(settings.http, limiter), Middleware(Shortcut, known=known)],
+            middleware=[
+                *guards(settings.http, limiter, refusal=refusal),
+                Middleware(Shortcut, known=known),
+            ],
             page=[
                 *docs_routes(),
                 *history_routes(FigureStore(pool)),

@@ -15,6 +15,8 @@ from marketdata.board import Board
 
 PATH = "/candles"
 MAX_KNOWN = 4096
+# All parameters there are need less; a client may add tens of kilobytes that mean nothing.
+MAX_QUERY_BYTES = 256
 
 
 class KnownQueries:
@@ -31,7 +33,15 @@ class KnownQueries:
         self._known: dict[bytes, tuple[str, Hashable]] = {}
 
     def remember(self, query_string: bytes, symbol: str, key: Hashable) -> None:
-        """Note that ``query_string`` asks for the answer ``key``, of ``symbol``."""
+        """Note that ``query_string``, unless it is too long, asks for the answer ``key``.
+
+        Args:
+            query_string: As the client sent it.
+            symbol: Whose candles it asks for.
+            key: The answer's key in ``Answers``.
+        """
+        if len(query_string) > MAX_QUERY_BYTES:
+            return
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[query_string] = (symbol, key)

@@ -314,6 +314,7 @@ async def test_subscriptions_are_answered_as_binance_does(shared_server: Server)
         assert (await stream.ask("LIST_SUBSCRIPTIONS", number=5))["result"] == [name]
         assert (await stream.ask("NONSENSE", number=6))["code"] == 2
         assert (await stream.say("{"))["code"] == 3
+        assert (await stream.say('{"method": "x", "params": ' + "[" * 60_000))["code"] == 3
         assert (await stream.say(json.dumps([1])))["code"] == 2
         await stream.ask("UNSUBSCRIBE", name, number=7)
         assert (await stream.ask("LIST_SUBSCRIPTIONS", number=8))["result"] == []

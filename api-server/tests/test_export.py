@@ -173,6 +173,18 @@ async def test_exports_beyond_the_bound_are_told_to_come_back() -> None:
     assert await exporter.start(WANTED, "csv", is_packed=False)
 
 
+async def test_exports_that_begin_together_are_counted_too() -> None:
+    class Slow(Made):
+        async def candles_csv(self, wanted: CandleRange) -> Any:
+            await asyncio.sleep(0.01)
+            return await super().candles_csv(wanted)
+
+    exporter = Exporter(Slow(1), most=1)
+    starts = [exporter.start(WANTED, "csv", is_packed=False) for _ in range(3)]
+    told = await asyncio.gather(*starts, return_exceptions=True)
+    assert [isinstance(each, RequestError) for each in told] == [False, True, True]
+
+
 async def test_export_goes_on_after_the_database_was_away() -> None:
     made = Made(2)
     exporter = Exporter(made, most=1)

@@ -48,6 +48,17 @@ async def test_rate_limit_answers_429_with_retry_after_but_never_for_health(
         assert await server.get("/health")
 
 
+async def test_rate_limit_speaks_binances_dialect_on_binances_paths(start_server: Any) -> None:
+    async with start_server(http=HttpSettings(rate_limit=1)) as server:
+        await server.get("/symbols")
+        async with server.client.get("/api/v3/time") as response:
+            assert response.status == 429
+            assert 1 <= int(response.headers["Retry-After"]) <= 60
+            text = "Too many requests: at most 1 a minute"
+            assert await response.json() == {"code": -1003, "msg": text}
+        assert await server.refused("/symbols") == (429, {"error": text})
+
+
 async def test_replicas_count_together(start_server: Any) -> None:
     limited = HttpSettings(rate_limit=5)
     async with start_server(http=limited) as first, start_server(http=limited) as second:

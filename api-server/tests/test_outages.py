@@ -218,6 +218,8 @@ async def test_starts_without_its_neighbours_and_finds_them_later(
             assert status == 503, path
             assert "Retry-After" in headers
             assert time.monotonic() - started < 8
+        _, refused = await server.refused("/api/v3/klines", symbol=SYMBOL, interval="1m")
+        assert refused == {"code": -1001, "msg": "Temporarily unavailable, try again"}
         async with server.ws(symbol=SYMBOL) as socket:
             own_postgres.start()
             own_redis.start()

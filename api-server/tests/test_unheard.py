@@ -9,7 +9,7 @@ from linkora.errors import TransientError
 from linkora.timeframes import DAY_MS, MINUTE_MS, TIMEFRAMES
 from marketdata.aggregation import Ladder
 from marketdata.audience import FRAMES
-from marketdata.sequence import Numbers
+from marketdata.sequence import MAX_EPOCHS, Numbers
 from marketdata.unheard import MARGIN_S, Unheard
 
 JANUARY_MS = 1_704_067_200_000
@@ -118,6 +118,18 @@ def test_numbers_go_on_over_a_reconnection() -> None:
     numbers = Numbers()
     told = [numbers.is_next(at(*x)) for x in ((7,), (8,), (10,), (11,), (1, 2), (12,), (2, 2))]
     assert told == [True, True, False, True, False, True, True]
+
+
+def test_numbers_remember_the_publishers_that_speak_and_let_the_old_ones_go() -> None:
+    from linkora.messages import Position
+
+    numbers = Numbers()
+    assert numbers.is_next(Position(1, 1))
+    for restart in range(2, 3 * MAX_EPOCHS):
+        assert not numbers.is_next(Position(1, restart))
+        assert numbers.is_next(Position(restart, 1))
+    assert len(numbers) == MAX_EPOCHS
+    assert not numbers.is_next(Position(2, 2))  # forgotten: the database is read again
 
 
 def test_end_of_a_bucket_between_two_readings_is_told() -> None:

@@ -10,7 +10,7 @@ nothing else; only wrong parameters of the URL close the socket (1008).
 
 import asyncio
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -80,7 +80,6 @@ class _Dialog:
         self._limits = sockets.limits
         self._hub = hub
         self._channels = channels
-        self._allowance = Allowance(self._limits.max_messages_per_s)
 
     async def run(self, websocket: WebSocket) -> None:
         try:
@@ -90,21 +89,14 @@ class _Dialog:
             wanted = None
         if wanted is not None and self._connection.close_code is None:
             await self._follow(wanted)
-        while True:
-            event = await websocket.receive()
-            if event["type"] != "websocket.receive":
-                return
-            now_s = asyncio.get_running_loop().time()
-            self._connection.heard(now_s)
-            if not self._allowance.take(now_s):
-                self._connection.close(CLOSE_TOO_MANY, "too many messages")
-                return
-            await self._answer(event.get("text") or event.get("bytes") or "")
+        per_s = self._limits.max_messages_per_s
+        async for message in inbound(websocket, self._connection, per_s):
+            await self._answer(message)
 
     async def _answer(self, text: str | bytes) -> None:
         try:
             message = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._connection.say({"type": "error", "error": "A message is a JSON object"})
             return
         if not isinstance(message, dict):
@@ -182,6 +174,29 @@ class _Dialog:
             connection.release(first)
         if problem:
             connection.say({"type": "error", "error": problem, "channel": wanted.channel})
+
+
+async def inbound(
+    websocket: WebSocket, connection: Connection, max_per_s: float
+) -> AsyncIterator[str | bytes]:
+    """Yield what a client sends, until it disconnects or sends too much, which closes it (4429).
+
+    Args:
+        websocket: Where it is read.
+        connection: Each message is a sign of life of it.
+        max_per_s: Messages a second that are too much if exceeded.
+    """
+    allowance = Allowance(max_per_s)
+    while True:
+        event = await websocket.receive()
+        if event["type"] != "websocket.receive":
+            return
+        now_s = asyncio.get_running_loop().time()
+        connection.heard(now_s)
+        if not allowance.take(now_s):
+            connection.close(CLOSE_TOO_MANY, "too many messages")
+            return
+        yield event.get("text") or event.get("bytes") or ""
 
 
 class Allowance:

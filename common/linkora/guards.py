@@ -11,7 +11,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from linkora.errors import RequestError
-from linkora.http import error_response
+from linkora.http import Refusal, error_response, plain_refusal
 from linkora.limits import RateLimiter, RateLimitMiddleware
 from linkora.settings import HttpSettings
 
@@ -24,7 +24,10 @@ EXPOSED_HEADERS = ["ETag", "Retry-After", "Warning"]
 
 
 def guards(
-    settings: HttpSettings, limiter: RateLimiter, exempt: frozenset[str] = EXEMPT
+    settings: HttpSettings,
+    limiter: RateLimiter,
+    exempt: frozenset[str] = EXEMPT,
+    refusal: Refusal = plain_refusal,
 ) -> list[Middleware]:
     """Return the middleware of an application, outermost first.
 
@@ -32,6 +35,7 @@ def guards(
         settings: Which proxies are trusted and which origins' pages may read the answers.
         limiter: Counts requests; the caller keeps it (``limiter.keep()``).
         exempt: Paths that are never limited.
+        refusal: Makes the answer of who asks too often.
     """
     proxies = [Middleware(ProxyHeadersMiddleware, trusted_hosts=settings.trusted_proxy_list)]
     return [
@@ -45,7 +49,7 @@ def guards(
             max_age=86_400,
         ),
         Middleware(SmallBodies),
-        Middleware(RateLimitMiddleware, limiter=limiter, exempt=exempt),
+        Middleware(RateLimitMiddleware, limiter=limiter, exempt=exempt, refusal=refusal),
     ]
 
 

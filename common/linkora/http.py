@@ -32,11 +32,32 @@ def json_bytes_response(body: bytes, headers: dict[str, str] | None = None) -> R
     return Response(body, 200, headers, media_type="application/json")
 
 
-def error_response(error: RequestError) -> Response:
-    """Return the answer of a refused request: ``{"error": text}``, with a ``hint`` if any."""
+def error_response(error: RequestError, body: dict[str, Any] | None = None) -> Response:
+    """Return the answer of a refused request, with ``Retry-After`` if the error has it.
+
+    Args:
+        error: Why it is refused.
+        body: What is told; by default ``{"error": text}``, with a ``hint`` if any.
+    """
     headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s else None
-    body = {"error": error.message} | ({"hint": error.hint} if error.hint else {})
+    if body is None:
+        body = {"error": error.message} | ({"hint": error.hint} if error.hint else {})
     return json_response(body, error.status, headers)
+
+
+Refusal = Callable[[str, RequestError], Response]
+"""Returns the answer of a refused request, given its path: some speak another dialect."""
+
+
+def plain_refusal(_: str, error: RequestError) -> Response:
+    """Return the same answer for all paths."""
+    return error_response(error)
+
+
+def unavailable(error: TransientError) -> RequestError:
+    """Return the 503 of a request that failed as a neighbour is away, and log it."""
+    log.warning("request_not_served", reason=str(error))
+    return RequestError(503, "Temporarily unavailable, try again", UNAVAILABLE_RETRY_AFTER_S)
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -45,10 +66,8 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:
-    log.warning("request_not_served", reason=str(error))
-    return error_response(
-        RequestError(503, "Temporarily unavailable, try again", UNAVAILABLE_RETRY_AFTER_S)
-    )
+    assert isinstance(error, TransientError)  # noqa: S101 - Starlette's signature is wider
+    return error_response(unavailable(error))
 
 
 async def _http_exception(_: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ Nothing here waits for a client. ``Follower.offer`` must return at once; what it
 take goes into its ``Mailbox``, which is bounded.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import msgspec
@@ -178,11 +178,6 @@ class Hub:
         for group in self._topics.get(topic, {}).values():
             for follower in group.followers:
                 follower.offer(frame, None)
-
-    def publish_all(self, frame: Frame, followers: Iterable[Follower], key: Hashable) -> None:
-        """Tell ``followers`` a state whatever they follow: a heartbeat, an outage."""
-        for follower in followers:
-            follower.offer(frame, key)
 
     def flush(self, now_ms: int) -> None:
         """Tell the states whose interval is over by now."""

@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from linkora.errors import RequestError, TransientError
-from linkora.http import error_response
+from linkora.http import Refusal, plain_refusal
 from linkora.pubsub import transient_errors
 
 log = structlog.get_logger(__name__)
@@ -117,10 +117,17 @@ class RateLimiter:
 class RateLimitMiddleware:
     """Answers 429 with ``Retry-After`` to who asks too often; sockets have limits of their own."""
 
-    def __init__(self, app: ASGIApp, limiter: RateLimiter, exempt: frozenset[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limiter: RateLimiter,
+        exempt: frozenset[str],
+        refusal: Refusal = plain_refusal,
+    ) -> None:
         self._app = app
         self._limiter = limiter
         self._exempt = exempt
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the request, then pass it on or refuse it."""
@@ -133,4 +140,5 @@ class RateLimitMiddleware:
             await self._app(scope, receive, send)
             return
         text = f"Too many requests: at most {self._limiter.per_minute} a minute"
-        await error_response(RequestError(429, text, wait_s))(scope, receive, send)
+        answer = self._refusal(scope["path"], RequestError(429, text, wait_s))
+        await answer(scope, receive, send)
