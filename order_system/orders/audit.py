@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from linkora.errors import TransientError
+from linkora.errors import RejectedError, TransientError
 from orders.batch import contradictions
 from orders.chain.blocks import Header
 from orders.chain.faults import StateUnavailable
@@ -110,14 +110,29 @@ class Audit:
         block = await self._orders.before_missing_position(state.first_position_id, following - 1)
         return {} if block is None else {("positions", 0): block}
 
-    async def replay_dead_letters(self, state: State) -> tuple[int, list[Change]]:
-        """Apply the dead letters that are understood by now; return how many, and what changed."""
+    async def replay_dead_letters(
+        self, state: State, publish: Callable[[list[Change]], None]
+    ) -> int:
+        """Apply the dead letters that are understood by now, and return how many.
+
+        Args:
+            state: The checkpoint.
+            publish: Told what each of them has changed, after its commit; must not wait.
+
+        Raises:
+            TransientError: If the chain or the database is away; the rest are dead letters still.
+        """
         block = Header(state.last_block, state.last_hash, "", 0)
-        changes: list[Change] = []
         replayed = 0
         for letter_id, letter in await self._orders.dead_letters(MAX_DEAD_LETTERS):
             understood = await self._chain.understand(letter, block)
-            if understood is not None:
-                changes += await self._orders.apply_late(letter_id, *understood)
-                replayed += 1
-        return replayed, changes
+            if understood is None:
+                continue
+            try:
+                changes = await self._orders.apply_late(letter_id, *understood)
+            except RejectedError as error:
+                log.warning("dead_letter_refused", id=letter_id, reason=str(error)[:300])
+                continue
+            publish(changes)
+            replayed += 1
+        return replayed

@@ -40,9 +40,6 @@ DEAD_CREATIONS = """
     SELECT ('x' || right(payload->'topics'->>1, 16))::bit(64)::bigint AS id FROM dead_letters
     WHERE source = $1 AND resolved_at IS NULL AND payload->'topics'->>0 = $2
 """
-COUNT_DEAD_LETTERS = """
-    SELECT count(*) FROM dead_letters WHERE source = $1 AND resolved_at IS NULL
-"""
 
 
 class AuditStore:
@@ -80,12 +77,6 @@ class AuditStore:
         with transient_errors():
             rows = await self._pool.fetch(DEAD_CREATIONS, COMPONENT, ORDER_CREATED)
         return {row["id"] for row in rows}
-
-    async def count_dead_letters(self) -> int:
-        """Return how many dead letters are open."""
-        with transient_errors():
-            count: int = await self._pool.fetchval(COUNT_DEAD_LETTERS, COMPONENT)
-        return count
 
 
 def _dead_letter_of(row: asyncpg.Record) -> DeadLetter:

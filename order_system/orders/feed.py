@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 
+from linkora.backoff import retry
 from linkora.channels import ORDERS_ALL
 from linkora.dialog import Subscription
 from linkora.errors import CorruptMessage, RequestError, TransientError
@@ -157,14 +158,17 @@ class Feed:
         return last is not None and last != (message.epoch, message.seq - 1)
 
     async def _tell_again(self) -> None:
-        """Tell the newest orders as they are now: some of their changes were missed."""
+        """Tell the newest orders as they are now: some of their changes were missed.
+
+        While the database is away this waits for it, and no news is read: none told later than
+        what is read here may be told before it.
+        """
         if not self._hub.count():
             return
-        try:
-            found = await self._store.orders(OrderFilter(), Page(limit=REREAD_LIMIT))
-        except TransientError as error:
-            log.warning("orders_not_reread", reason=str(error))
-            return
+        found = await retry(
+            lambda: self._store.orders(OrderFilter(), Page(limit=REREAD_LIMIT)),
+            on_error=lambda error: log.warning("orders_not_reread", reason=str(error)),
+        )
         for order in reversed(found.orders):
             self.tell(order_view(order, found.tokens, self._router), is_removed=False)
             await asyncio.sleep(0)

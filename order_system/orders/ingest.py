@@ -92,13 +92,22 @@ class Ingest:
 
         Raises:
             CheckpointMoved: If they do not follow the stored checkpoint.
+            RangeTooLarge: If one block is too much for the provider.
             TransientError: If the chain or the database is away.
         """
         size = self._limits.tip_batch_blocks
-        for begin in range(first, target + 1, size):
-            end = min(target, begin + size - 1)
-            batch = await self._read(begin, end, is_final=False)
-            await self._commit(batch, begin, is_final=False)
+        while first <= target:
+            end = min(target, first + size - 1)
+            try:
+                batch = await self._read(first, end, is_final=False)
+            except RangeTooLarge as error:
+                if first == end:
+                    raise
+                size = (end - first + 1) // 2
+                log.info("range_made_smaller", blocks=size, reason=str(error)[:200])
+                continue
+            await self._commit(batch, first, is_final=False)
+            first = end + 1
 
     async def _read_range(self, first: int, last: int) -> Batch:
         return await self._read(first, last, is_final=True)

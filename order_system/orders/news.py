@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """Tells committed changes on Redis: a full order each, in the order of the commits.
 
-Nothing waits for Redis: changes queue up to a bound while it is away, then the oldest are dropped,
-and the next message carries a number that shows the hole.
+Nothing waits for Redis: changes queue up to a bound while it is away, then the oldest are dropped.
+What Redis did not take is published again under new numbers, so that readers see a hole and then
+all of it: a message is a whole order, and to hear it twice does no harm.
 """
 
 import asyncio
@@ -50,14 +51,11 @@ class News:
         self._router = router
         self._queue: deque[Change] = deque()
         self._arrived = asyncio.Event()
-        self.dropped = 0
 
     def tell(self, changes: Sequence[Change]) -> None:
         """Queue changes; returns at once."""
         self._queue.extend(changes)
-        while len(self._queue) > QUEUE_LIMIT:
-            self._queue.popleft()
-            self.dropped += 1
+        self._drop_oldest()
         if changes:
             self._arrived.set()
 
@@ -72,12 +70,20 @@ class News:
                 try:
                     await self._publisher.publish([(ORDERS_ALL, self._encoder(c)) for c in batch])
                 except TransientError as error:
-                    self.dropped += len(batch)
+                    self._queue.extendleft(reversed(batch))
+                    self._drop_oldest()
                     self._on_state(error)
                     await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
                 else:
                     backoff.reset()
                     self._on_state(None)
+
+    def _drop_oldest(self) -> None:
+        excess = max(0, len(self._queue) - QUEUE_LIMIT)
+        for _ in range(excess):
+            self._queue.popleft()
+        if excess:
+            log.warning("news_dropped", count=excess)
 
     def _encoder(self, change: Change) -> Callable[[Position], bytes]:
         view = order_view(change.order, self._tokens(), self._router)

@@ -28,9 +28,7 @@ from orders.fold_store import (
     refold_orders,
     refold_positions,
 )
-from orders.lifecycle import (
-    OrderStep,
-)
+from orders.lifecycle import OrderStep
 from orders.outcomes import Change, CheckpointMoved
 from orders.range_store import (
     REFUSALS,
@@ -40,10 +38,7 @@ from orders.range_store import (
     write_dead_letters,
     write_tokens,
 )
-from orders.rows import (
-    to_bytes,
-    to_hex,
-)
+from orders.rows import to_bytes, to_hex
 from orders.state_store import COMPONENT
 
 if TYPE_CHECKING:
@@ -181,18 +176,25 @@ class OrderStore(AuditStore):
     async def apply_late(
         self, letter_id: int, event: Event, tokens: tuple[NewToken, ...]
     ) -> list[Change]:
-        """Apply an event that was a dead letter, at its own place, and return what changed."""
-        async with self._transaction() as connection:
-            await connection.fetchrow(LOCK_STATE, COMPONENT)
-            await write_tokens(connection, tokens)
-            step = OrderStep(event, None, None)
-            insert = INSERT_ORDER_EVENTS if event.is_order else INSERT_POSITION_EVENTS
-            await connection.execute(insert, records.encode([records.event_row(step)]))
-            await connection.execute(RESOLVE_DEAD_LETTER, letter_id)
-            if event.is_order:
-                return await refold_orders(connection, [event.id])
-            await refold_positions(connection, [event.id])
-            return []
+        """Apply an event that was a dead letter, at its own place, and return what changed.
+
+        Raises:
+            RejectedError: If the database refuses a value (still).
+        """
+        try:
+            async with self._transaction() as connection:
+                await connection.fetchrow(LOCK_STATE, COMPONENT)
+                await write_tokens(connection, tokens)
+                step = OrderStep(event, None, None)
+                insert = INSERT_ORDER_EVENTS if event.is_order else INSERT_POSITION_EVENTS
+                await connection.execute(insert, records.encode([records.event_row(step)]))
+                await connection.execute(RESOLVE_DEAD_LETTER, letter_id)
+                if event.is_order:
+                    return await refold_orders(connection, [event.id])
+                await refold_positions(connection, [event.id])
+                return []
+        except REFUSALS as error:
+            raise RejectedError(f"database: {type(error).__name__}: {error}") from error
 
     async def _lock(self, connection: "Connection", batch: Batch) -> int | None:
         row = await connection.fetchrow(LOCK_STATE, COMPONENT)

@@ -129,7 +129,7 @@ class Orders(Protocol):
     async def apply_late(
         self, letter_id: int, event: Event, tokens: tuple[NewToken, ...]
     ) -> list[Change]:
-        """Apply an event that was a dead letter."""
+        """Apply an event that was a dead letter; raise ``RejectedError`` if it must remain one."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -90,7 +90,7 @@ class Queries:
                 total = await connection.fetchval(COUNT_OF_USER, user, statuses)
             else:
                 total = await connection.fetchval(COUNT_BY_STATUS, statuses)
-            sql, arguments = _page_query(chosen, page)
+            sql, arguments = _page_query(chosen, page, total)
             rows = await connection.fetch(sql, *arguments)
             orders = [order_of(row) for row in rows[: page.limit]]
             tokens = await _tokens(
@@ -164,15 +164,20 @@ async def _tokens(connection: "Connection", addresses: Iterable[str]) -> dict[st
     return {token.address: token for token in tokens}
 
 
-def _page_query(chosen: OrderFilter, page: Page) -> tuple[str, list[Any]]:
+def _page_query(chosen: OrderFilter, page: Page, total: int) -> tuple[str, list[Any]]:
     """Return the SELECT of a page: a stretch of the one index that begins with what is chosen.
 
     It reads one row more than the page has, which tells whether anything comes after.
     Rows are compared as wholes and sorted by all of the index's columns, so that no other index
     gives this order. With ``user = ... AND status = ...`` the planner may go through all orders by
     block instead, if it thinks that every second one will do, and find the few there are at the
-    end. The price: with user and status the scan ends where the user ends, not the status.
+    end. The price: with user and status the scan ends where the user ends, not the status. So it
+    asks for no more rows than ``total``, the number of all that are chosen, leaves: the scan ends
+    with the last of them. Only behind a cursor nobody knows how many those are.
     """
+    most = page.limit + 1
+    if page.after is None:
+        most = min(most, max(0, total - page.offset))
     filters: dict[str, Any] = {}
     if chosen.user:
         filters["user_address"] = to_bytes(chosen.user)
@@ -193,7 +198,7 @@ def _page_query(chosen: OrderFilter, page: Page) -> tuple[str, list[Any]]:
         ORDER BY {", ".join(f"{column} {direction}" for column in columns)}
         LIMIT ${len(places) + 1} OFFSET ${len(places) + 2}
     """  # noqa: S608 - made of constants; every value is an argument
-    return sql, [*filters.values(), *low, *high, page.limit + 1, page.offset]
+    return sql, [*filters.values(), *low, *high, most, page.offset]
 
 
 def _event_of(row: asyncpg.Record) -> OrderEvent:

@@ -44,7 +44,7 @@ MISSING_ORDERS = """
     WHERE NOT EXISTS (SELECT FROM orders WHERE order_id = id) LIMIT $3
 """
 MAX_MISSING = 1000
-"""Missing ids that are looked at one by one."""
+"""Missing ids that are looked at one by one at once."""
 REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 
@@ -98,13 +98,19 @@ async def check_ids(
 ) -> None:
     """Compare the number of orders with the contract's counter: ids are counted up by one.
 
+    Args:
+        connection: The transaction.
+        batch: The range; what the contract counts is of its end.
+        first_id: The first id that counts, None if that is not known.
+        holes: How many ids are known to have no order.
+
     Raises:
-        Incomplete: If there are fewer.
+        Incomplete: If there are fewer; it names ``MAX_MISSING`` ids besides the known holes.
     """
     if first_id is None or batch.next_order_id is None:
         return
     count = await connection.fetchval(COUNT_ORDERS)
     if count + holes < batch.next_order_id - first_id:
         last = batch.next_order_id - 1
-        rows = await connection.fetch(MISSING_ORDERS, first_id, last, MAX_MISSING)
+        rows = await connection.fetch(MISSING_ORDERS, first_id, last, MAX_MISSING + holes)
         raise Incomplete([row["id"] for row in rows])

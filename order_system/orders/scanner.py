@@ -14,7 +14,7 @@ from linkora.errors import TransientError
 from orders.audit import Audit
 from orders.beginning import begin
 from orders.chain.blocks import ChainIdentity, Tip, is_local
-from orders.chain.faults import ForeignChain, NoContract
+from orders.chain.faults import ForeignChain, NoContract, RangeTooLarge, StateUnavailable
 from orders.chain.reorg import Extend, Hold, Rollback, Sight, Verdict, Wait, judge
 from orders.finality import finalized, lower_head_polls, target
 from orders.ingest import Ingest
@@ -60,8 +60,16 @@ class Scanner:
         """Look at the chain once and do what there is to do; return whether there may be more.
 
         Raises:
-            TransientError: If the chain or the database is away; nothing is lost.
+            TransientError: If the chain or the database is away, or no provider gives what is
+                needed; nothing is lost.
         """
+        try:
+            return await self._step()
+        except (RangeTooLarge, StateUnavailable) as error:
+            # Nobody could do with less. Another provider, or the same one later, may give it.
+            raise TransientError(f"no provider gives it: {error}") from error
+
+    async def _step(self) -> bool:
         state = await self._checkpoints.load()
         if state is None:
             await begin(self._chain, self._checkpoints, self._limits)
@@ -174,8 +182,7 @@ class Scanner:
         await self._checkpoints.obey("an operator asked for a recovery")
         log.warning("recovery_begun", reason="an operator asked for it")
         self._ingest.forget_holes()
-        replayed, changes = await self._audit.replay_dead_letters(state)
-        self._publish(changes)
+        replayed = await self._audit.replay_dead_letters(state, self._publish)
         log.info("dead_letters_replayed", count=replayed)
         await self._repair(state, await self._audit.suspect(state, self._ingest.doubted))
 

@@ -69,9 +69,29 @@ async def test_a_page_and_its_count_read_little_more_than_the_page(pool):
     for status, user, after in itertools.product(
         (None, "PENDING"), (None, WHALE), (None, (ORDERS // 6, ORDERS // 2))
     ):
-        sql, arguments = queries._page_query(OrderFilter(status, user), Page(limit, 0, after))
+        sql, arguments = queries._page_query(
+            OrderFilter(status, user), Page(limit, 0, after), ORDERS
+        )
         read[status, user, after] = await rows_read(pool, sql, *arguments)
     assert max(read.values()) <= limit + 1, read  # the one after tells that there is more
     count_of_user = await rows_read(pool, queries.COUNT_OF_USER, to_bytes(WHALE), STATUSES)
     assert count_of_user <= len(STATUSES)
     assert await rows_read(pool, queries.COUNT_BY_STATUS, STATUSES) <= len(STATUSES)
+
+
+async def pages_touched(pool, sql, *arguments):
+    """Return how many pages of tables and indexes the statement looks at."""
+    plan = json.loads(
+        await pool.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {sql}", *arguments)
+    )[0]["Plan"]
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+async def test_a_users_few_open_orders_are_found_without_a_walk_through_his_others(pool):
+    await fill(pool, ORDERS)
+    chosen, page = OrderFilter("PENDING", WHALE), Page(20)
+    whole, arguments = queries._page_query(chosen, page, ORDERS)
+    walk = await pages_touched(pool, whole, *arguments)
+    sql, arguments = queries._page_query(chosen, page, 2)
+    assert len(await pool.fetch(sql, *arguments)) == 2
+    assert await pages_touched(pool, sql, *arguments) < 20 < walk / 3

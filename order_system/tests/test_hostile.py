@@ -8,8 +8,12 @@ from chainkit.rig import dump, fresh_scan, open_rig
 
 from linkora.database import open_pool
 from localchain.testing import ETH, hardhat_chain
+from orders.batch import Batch
+from orders.chain.blocks import Header
 from orders.chain.decode import LOG_FORMS
+from orders.outcomes import Incomplete
 from orders.queries import Queries
+from orders.range_store import MAX_MISSING, check_ids
 from orders.views import order_view
 
 MOST = 2**256 - 1
@@ -145,11 +149,24 @@ async def test_what_the_database_refuses_is_set_aside_alone_and_replayed_by_a_re
     tables = await dump(pool)
     assert [o["order_id"] for o in tables["orders"]] == [1, 3]
     assert len(tables["dead_letters"]) == 1
+    await pool.execute("UPDATE system_state SET status = 'RECOVERY'")
+    await rig.settle()  # it is still refused: it stays where it is, and the scan goes on
+    assert await dump(pool) == tables
     await pool.execute("ALTER TABLE orders DROP CONSTRAINT odd")
     await pool.execute("UPDATE system_state SET status = 'RECOVERY'")
     await rig.settle()
     assert await dump(pool) == await fresh_scan(chain.rpc_url, chain.address, pool)
     assert (await dump(pool))["orders"][1]["status"] == "EXECUTED"
+
+
+async def test_ids_without_orders_are_named_beyond_the_known_ones_however_many(pool):
+    header = Header(1, "0x01", "0x00", 0)
+    batch = Batch("0x00", (header,), (), (), (), {}, next_order_id=2501, next_position_id=None)
+    async with pool.acquire() as connection:
+        with pytest.raises(Incomplete) as found:
+            await check_ids(connection, batch, 1, holes=MAX_MISSING)
+        assert found.value.missing == list(range(1, 2 * MAX_MISSING + 1))
+        await check_ids(connection, batch, 1, holes=2500)
 
 
 async def test_positions_are_followed_to_their_end(chain, rig, pool):

@@ -76,6 +76,21 @@ async def test_no_single_fault_gets_into_the_tables(chain, pool, fault):
     assert found == await fresh_scan(chain.rpc_url, chain.address, pool, window_blocks=3)
 
 
+async def test_blocks_near_the_head_are_read_in_requests_that_the_provider_takes(chain, pool):
+    for _ in range(40):
+        await chain.create()
+    async with flaky(chain.rpc_url, random.Random(1), rate=0.0, max_calls=12) as proxy:
+        async with open_rig(proxy.url, chain.address, pool) as rig:
+            await patiently(rig)
+            # What nobody could make smaller is told as a passing trouble, and changes nothing.
+            proxy.max_calls = 1
+            with pytest.raises(TransientError):
+                await rig.scanner.step()
+        found = await dump(pool)
+    assert len(found["orders"]) == 40
+    assert found == await fresh_scan(chain.rpc_url, chain.address, pool)
+
+
 async def test_a_provider_that_always_loses_a_log_is_noticed_and_the_other_one_asked(chain, pool):
     for _ in range(6):
         await chain.create()

@@ -26,6 +26,7 @@ class FlakyProxy:
         rate: The share of requests that are spoilt, 0 to 1.
         faults: What may go wrong.
         max_range: Blocks of ``eth_getLogs`` beyond which it refuses; None for no limit.
+        max_calls: Calls in one request beyond which it refuses it; None for no limit.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class FlakyProxy:
         rate: float,
         faults: tuple[str, ...] = FAULTS,
         max_range: int | None = None,
+        max_calls: int | None = None,
     ) -> None:
         self._upstream = upstream
         self._rng = rng
         self.rate = rate
         self.faults = faults
         self.max_range = max_range
+        self.max_calls = max_calls
         self.seen: dict[str, int] = {}
         self.requests = 0
         self.url = ""
@@ -51,6 +54,8 @@ class FlakyProxy:
         fault = self._rng.choice(self.faults) if self._rng.random() < self.rate else ""
         if fault:
             self.seen[fault] = self.seen.get(fault, 0) + 1
+        if self.max_calls is not None and len(calls) > self.max_calls:
+            return web.Response(status=413, text="request entity too large")
         early = self._refuse(fault)
         if early is not None:
             return early

@@ -17,6 +17,7 @@ from orders.batch import (
 from orders.chain.blocks import ChainIdentity, Header, Tip
 from orders.chain.client import ChainClient
 from orders.chain.decode import ContractOrder, ContractPosition, decode_log
+from orders.chain.faults import StateUnavailable
 from orders.chain.pool import NodePool
 from orders.chain.understanding import new_tokens, understand
 from orders.events import DeadLetter, Event, OrderCreated, PositionOpened
@@ -132,7 +133,8 @@ class ChainReader:
 
         Args:
             letter: The log that was set aside.
-            block: The checkpoint; an order's terms are read there if its own block is gone.
+            block: The checkpoint; an order's terms are read there if its own block or that one's
+                state is gone.
         """
         try:
             subject, change = decode_log(letter.topics, letter.data)
@@ -159,6 +161,12 @@ class ChainReader:
         if event.id > MAX_ID:
             return None
         at = (await self.headers([event.block_number])).get(event.block_number, block)
+        try:
+            return await self._with_terms_at(event, at)
+        except StateUnavailable:
+            return await self._with_terms_at(event, block)  # no archive: as a late scan has it
+
+    async def _with_terms_at(self, event: Event, at: Header) -> Event | None:
         if isinstance(event.change, PositionOpened):
             positions = await self._pool.ask(lambda client: client.positions([event.id], at))
             return with_position_terms(event, positions.get(event.id))

@@ -11,7 +11,7 @@
    A node that still synchronises looks like this too, and comes right by itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -83,12 +83,3 @@ def find_fork(stored: Mapping[int, str], remote: Mapping[int, str]) -> int | Non
     """Return the highest block that both know by the same hash, or None."""
     common = [number for number, block in stored.items() if remote.get(number) == block]
     return max(common, default=None)
-
-
-def is_linked(parent_hash: str, blocks: Sequence[tuple[str, str]]) -> bool:
-    """Return whether ``(hash, parent hash)`` pairs form a chain that starts at ``parent_hash``."""
-    for block, parent in blocks:
-        if parent != parent_hash:
-            return False
-        parent_hash = block
-    return True

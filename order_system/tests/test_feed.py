@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""News of orders on their way through Redis, while something is away."""
+
+import asyncio
+import contextlib
+
+import msgspec
+import pytest
+
+from linkora.errors import TransientError
+from linkora.hub import Hub
+from linkora.messages import Position
+from linkora.pubsub import open_redis
+from orders.feed import Feed, OrderTopic
+from orders.lifecycle import Order
+from orders.messages import decode_order_message
+from orders.news import BATCH, QUEUE_LIMIT, News
+from orders.outcomes import Change
+from orders.rows import ETH, OrderPage
+
+WAIT_S = 10.0
+
+
+def order(number):
+    return Order(
+        number, ETH, ETH, ETH, 1, 2, 3, 0, True, True, "PENDING", number, 0, "0x" + "11" * 32, 5, 5
+    )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def under_way(work):
+    task = asyncio.create_task(work)
+    try:
+        async with asyncio.timeout(WAIT_S):
+            yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class Channel:
+    """Takes the place of a publisher whose Redis is away for its first ``failures`` batches."""
+
+    def __init__(self, failures):
+        self.failures = failures
+        self.seq = 0
+        self.told = []
+
+    async def publish(self, messages):
+        payloads = []
+        for _, encode in messages:
+            self.seq += 1
+            payloads.append(decode_order_message(encode(Position(self.seq, 1))))
+        if self.failures:
+            self.failures -= 1
+            raise TransientError("away", 0.0)
+        self.told += payloads
+
+
+async def test_what_redis_did_not_take_is_told_later_in_its_order_behind_a_hole():
+    channel = Channel(failures=2)
+    states = []
+    news = News(channel, dict, states.append)
+    news.tell([Change(order(number)) for number in range(1, 4)])
+    async with under_way(news.run()):
+        while len(channel.told) < 3:  # noqa: ASYNC110 - nobody calls
+            await asyncio.sleep(0.01)
+    assert [message.order.id for message in channel.told] == [1, 2, 3]
+    assert [message.seq for message in channel.told] == [7, 8, 9]
+    assert [state is None for state in states] == [False, False, True]
+
+
+async def test_the_oldest_news_make_room_while_redis_is_away():
+    channel = Channel(failures=1)
+    news = News(channel, dict, lambda _: None)
+    news.tell([Change(order(number)) for number in range(QUEUE_LIMIT + BATCH)])
+    async with under_way(news.run()):
+        while len(channel.told) < QUEUE_LIMIT:  # noqa: ASYNC110 - nobody calls
+            await asyncio.sleep(0.01)
+    assert channel.told[0].order.id == BATCH
+    assert len(channel.told) == QUEUE_LIMIT
+
+
+class Listener:
+    def __init__(self):
+        self.heard = asyncio.Queue()
+
+    def offer(self, frame, key):
+        self.heard.put_nowait(msgspec.json.decode(frame.payload)["order"]["id"])
+
+
+class Store:
+    """Takes the place of a database that is away when it is first asked."""
+
+    def __init__(self):
+        self.failures = 2
+
+    async def orders(self, chosen, page):
+        if self.failures:
+            self.failures -= 1
+            raise TransientError("away")
+        return OrderPage(orders=[order(7)], total=1, has_more=False, tokens={})
+
+
+@pytest.mark.parametrize("user", [None, ETH])
+async def test_missed_orders_are_told_as_soon_as_the_database_can_be_read(user, redis_settings):
+    hub, listener = Hub(), Listener()
+    hub.join(OrderTopic(user, None), listener)
+    async with open_redis(redis_settings) as redis:
+        feed = Feed(redis, Store(), hub, lambda _: None)
+        async with under_way(feed.run()):
+            assert await listener.heard.get() == 7
