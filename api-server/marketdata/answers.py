@@ -11,7 +11,7 @@ VARY = "accept-encoding, accept"
 _ETAG_BYTES = 12
 # Level 1 of deflate makes a third of candles' JSON; higher levels gain little and cost much.
 GZIP_LEVEL = 1
-_GZIP_WINDOW_BITS = 31
+GZIP_WINDOW_BITS = 31  # gzip's own head around a window of 2**15 bytes
 
 
 class Answer:
@@ -42,7 +42,7 @@ class Answer:
     def pack(self) -> bytes:
         """Return the body as gzip has it; made at the first call."""
         if self.packed is None:
-            packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW_BITS)
+            packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW_BITS)
             self.packed = packer.compress(self.body) + packer.flush()
         return self.packed
 

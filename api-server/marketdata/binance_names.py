@@ -4,7 +4,7 @@
 from typing import NamedTuple
 
 from marketdata.binance_intervals import SECOND, STREAMED
-from marketdata.params import LEVELS
+from marketdata.params import LEVELS, MAX_SYMBOL_LENGTH
 
 # Binance tells open klines this often; those of one second, and tickers, every second.
 KLINE_INTERVAL_MS = 2_000
@@ -38,7 +38,8 @@ def interval_ms(name: str) -> int | None:
     if name in _ALL:
         return 0
     symbol, _, kind = name.partition("@")
-    if not symbol or symbol != symbol.lower() or symbol.startswith("!"):
+    is_symbol = 0 < len(symbol) <= MAX_SYMBOL_LENGTH and not symbol.startswith("!")
+    if not is_symbol or symbol != symbol.lower():
         return None
     if kind.startswith("kline_"):
         interval = kind.removeprefix("kline_")

@@ -14,14 +14,13 @@ import msgspec
 
 from linkora.backoff import Backoff
 from linkora.errors import RequestError, TransientError
+from marketdata.answers import GZIP_LEVEL, GZIP_WINDOW_BITS
 from marketdata.encoders import ENCODERS
 from marketdata.params import CandleRange
 
 PAGE_ROWS = 5_000
 MAX_TRIES = 8
 RETRY_AFTER_S = 10
-GZIP_LEVEL = 1
-_GZIP_WINDOW_BITS = 31
 
 
 class Page(Protocol):
@@ -82,7 +81,7 @@ class Exporter:
         self, wanted: CandleRange, first: Page, kind: str, *, is_packed: bool
     ) -> AsyncIterator[bytes]:
         encoder = ENCODERS[kind]()
-        packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW_BITS)
+        packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW_BITS)
         self._free -= 1
         try:
             async for page in self._pages(wanted, first):

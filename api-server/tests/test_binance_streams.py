@@ -267,6 +267,7 @@ async def test_deep_books_are_answered_as_deep_as_they_are(
     "name",
     [
         "btcusdt@avgPrice",
+        "b" * 51 + "@trade",
         "btcusdt@ticker_1h",
         "!ticker_1d@arr",
         "!bookTicker",

@@ -21,9 +21,10 @@ from linkora.hub import Frame, Hub
 from linkora.pubsub import Subscribed, listen
 from linkora.sockets import encode
 from orders import params
+from orders.lifecycle import Order
 from orders.messages import OrderMessage, decode_order_message
 from orders.params import OrderFilter, Page
-from orders.rows import OrderPage
+from orders.rows import OrderPage, Token
 from orders.views import OrderView, order_view
 
 log = structlog.get_logger(__name__)
@@ -31,7 +32,7 @@ log = structlog.get_logger(__name__)
 OPENING_LIMIT = 500
 """Orders that a new follower is told at first, the newest ones."""
 REREAD_LIMIT = 1000
-"""Orders that are read again after messages were missed, the newest ones."""
+"""Events whose orders are read again after messages were missed, the newest ones."""
 
 
 class OrderTopic(msgspec.Struct, frozen=True):
@@ -42,10 +43,17 @@ class OrderTopic(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """What is read for a client that has just come, or after messages were missed."""
+    """What is read for a client that has just come."""
 
     async def orders(self, chosen: OrderFilter, page: Page) -> OrderPage:
         """Return a page of orders."""
+
+
+class Changed(Protocol):
+    """What is read after messages were missed."""
+
+    async def changed_lately(self, events: int) -> tuple[list[Order], dict[str, Token]]:
+        """Return the orders of the newest events, by block and id, and their tokens."""
 
 
 class OrderChannels:
@@ -102,7 +110,7 @@ class Feed:
     def __init__(
         self,
         redis: Redis,
-        store: Store,
+        store: Changed,
         hub: Hub,
         on_redis: Callable[[TransientError | None], None],
         router: str = "",
@@ -116,7 +124,7 @@ class Feed:
         self._statuses: dict[int, str] = {}
 
     async def run(self) -> None:
-        """Relay what is published, for ever; after a gap, tell the newest orders again."""
+        """Relay what is published, for ever; after a gap, tell again what changed last."""
         async for payload in listen(self._redis, [ORDERS_ALL], on_error=self._on_redis):
             if isinstance(payload, Subscribed):
                 self._on_redis(None)
@@ -158,19 +166,19 @@ class Feed:
         return last is not None and last != (message.epoch, message.seq - 1)
 
     async def _tell_again(self) -> None:
-        """Tell the newest orders as they are now: some of their changes were missed.
+        """Tell the orders that changed last as they are now: some of that was missed.
 
         While the database is away this waits for it, and no news is read: none told later than
         what is read here may be told before it.
         """
         if not self._hub.count():
             return
-        found = await retry(
-            lambda: self._store.orders(OrderFilter(), Page(limit=REREAD_LIMIT)),
+        orders, tokens = await retry(
+            lambda: self._store.changed_lately(REREAD_LIMIT),
             on_error=lambda error: log.warning("orders_not_reread", reason=str(error)),
         )
-        for order in reversed(found.orders):
-            self.tell(order_view(order, found.tokens, self._router), is_removed=False)
+        for order in orders:
+            self.tell(order_view(order, tokens, self._router), is_removed=False)
             await asyncio.sleep(0)
 
 

@@ -37,6 +37,14 @@ EVENTS_OF_ORDER = """
     FROM order_events WHERE order_id = $1 ORDER BY block_number, log_index LIMIT $2
 """
 COUNT_EVENTS = "SELECT count(*) FROM order_events WHERE order_id = $1"
+# Ids that no order can have are those of orphan events.
+CHANGED_LATELY = f"""
+    SELECT {ORDER_COLUMNS} FROM orders
+    WHERE order_id IN (SELECT order_id::bigint
+                       FROM (SELECT order_id FROM order_events WHERE order_id <= {MAX_ID}
+                             ORDER BY block_number DESC, log_index DESC LIMIT $1) AS newest)
+    ORDER BY block_number, order_id
+"""  # noqa: S608 - constants
 TOKENS = "SELECT address, symbol, decimals, is_assumed FROM tokens WHERE address = ANY($1)"
 COUNT_POSITIONS = "SELECT count(*) FROM positions WHERE user_address = $1"
 POSITIONS_OF_USER = f"""
@@ -93,10 +101,14 @@ class Queries:
             sql, arguments = _page_query(chosen, page, total)
             rows = await connection.fetch(sql, *arguments)
             orders = [order_of(row) for row in rows[: page.limit]]
-            tokens = await _tokens(
-                connection, (a for o in orders for a in (o.token_in, o.token_out))
-            )
+            tokens = await _tokens_of(connection, orders)
         return OrderPage(orders, total, len(rows) > page.limit, tokens)
+
+    async def changed_lately(self, events: int) -> tuple[list[Order], dict[str, Token]]:
+        """Return the orders of the newest ``events`` events, by block and id, and their tokens."""
+        async with self._snapshot() as connection:
+            orders = [order_of(row) for row in await connection.fetch(CHANGED_LATELY, events)]
+            return orders, await _tokens_of(connection, orders)
 
     async def order(self, order_id: int) -> tuple[Order, dict[str, Token]] | None:
         """Return an order and its tokens, or None."""
@@ -154,6 +166,10 @@ class Queries:
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 yield connection
+
+
+async def _tokens_of(connection: "Connection", orders: Iterable[Order]) -> dict[str, Token]:
+    return await _tokens(connection, (a for o in orders for a in (o.token_in, o.token_out)))
 
 
 async def _tokens(connection: "Connection", addresses: Iterable[str]) -> dict[str, Token]:

@@ -16,7 +16,8 @@ from orders.lifecycle import Order
 from orders.messages import decode_order_message
 from orders.news import BATCH, QUEUE_LIMIT, News
 from orders.outcomes import Change
-from orders.rows import ETH, OrderPage
+from orders.queries import Queries
+from orders.rows import ETH
 
 WAIT_S = 10.0
 
@@ -95,11 +96,11 @@ class Store:
     def __init__(self):
         self.failures = 2
 
-    async def orders(self, chosen, page):
+    async def changed_lately(self, events):
         if self.failures:
             self.failures -= 1
             raise TransientError("away")
-        return OrderPage(orders=[order(7)], total=1, has_more=False, tokens={})
+        return [order(7)], {}
 
 
 @pytest.mark.parametrize("user", [None, ETH])
@@ -110,3 +111,16 @@ async def test_missed_orders_are_told_as_soon_as_the_database_can_be_read(user, 
         feed = Feed(redis, Store(), hub, lambda _: None)
         async with under_way(feed.run()):
             assert await listener.heard.get() == 7
+
+
+async def test_orders_that_changed_last_are_read_again_however_old_they_are(chain, rig, pool):
+    for _ in range(4):
+        await chain.create()
+    await chain.cancel(2**256 - 1, user=ETH)  # an orphan: no order has that id
+    await chain.execute(1)
+    await rig.settle()
+    orders, tokens = await Queries(pool).changed_lately(1)
+    assert [(found.id, found.status) for found in orders] == [(1, "EXECUTED")]
+    assert set(tokens) == {orders[0].token_in, orders[0].token_out}
+    newest, _ = await Queries(pool).changed_lately(3)
+    assert [found.id for found in newest] == [1, 3, 4]
