@@ -24,7 +24,7 @@ from marketdata.params import CandleRange, Query
 EXCHANGE = "Binance"
 MAX_BARS = 5_000
 MAX_FOUND = 100
-_MOST = 10**9
+MAX_DIGITS = 9
 # The library's names of resolutions; minutes are plain numbers.
 RESOLUTIONS = {
     **{name: TIMEFRAMES[name] for name in ("1", "3", "5", "15", "30", "45")},
@@ -218,8 +218,10 @@ def _frame(query: Query) -> Timeframe:
 
 def _at_most(query: Query, name: str, default: int, most: int) -> int:
     """Return a number from 1 on; the library may want more at once than there is at once."""
-    number = params.limit({"limit": query.get(name, str(default))}, most=_MOST)
-    return min(number, most)
+    text = query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) >= 1):
+        raise RequestError(400, f"{name} must be an integer from 1 on")
+    return min(int(text), most)
 
 
 def _seconds(query: Query, name: str, default_s: int) -> int:

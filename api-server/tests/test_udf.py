@@ -148,3 +148,13 @@ async def test_wrong_request_is_an_error_in_udf_form(
     assert status in {400, 404}
     assert body["s"] == "error"
     assert body["errmsg"]
+
+
+async def test_a_number_out_of_bounds_is_named(shared_server: Server) -> None:
+    wanted = {"symbol": "BTCUSDT", "resolution": "5", "from": "0", "to": "1", "countback": "0"}
+    assert await shared_server.refused("/udf/history", **wanted) == (
+        400, {"s": "error", "errmsg": "countback must be an integer from 1 on"},
+    )  # fmt: skip
+    assert await shared_server.refused("/udf/search", query="btc", limit="x") == (
+        400, {"s": "error", "errmsg": "limit must be an integer from 1 on"},
+    )  # fmt: skip

@@ -181,7 +181,7 @@ async def test_one_connection_carries_many_subscriptions(
     ]
     async with server.ws(type="none") as socket:
         done = await ask(socket, type="subscribe", channels=channels, id=7)
-        assert done["type"] == "subscribed"
+        assert (done["type"], done["id"]) == ("subscribed", 7)
         assert len(done["channels"]) == 3
         first = [await receive(socket) for _ in range(3)]
         assert [message.get("timeframe") for message in first] == ["5", "1H", None]

@@ -104,13 +104,16 @@ class _Dialog:
             return
         reference = {"id": message["id"]} if isinstance(message.get("id"), str | int) else {}
         try:
-            answer = await self._react(message)
+            if message.get("type") == "subscribe":
+                await self._subscribe(self._parse(message), reference)
+                return
+            answer = self._react(message)
         except RequestError as error:
             answer = {"type": "error", "error": error.message}
         if answer is not None:
             self._connection.say({**answer, **reference})
 
-    async def _react(self, message: dict[str, Any]) -> dict[str, Any] | None:
+    def _react(self, message: dict[str, Any]) -> dict[str, Any] | None:
         match message.get("type"):
             case "pong":
                 return None
@@ -118,9 +121,6 @@ class _Dialog:
                 return {"type": "pong", "timestamp": time.time_ns() // 1_000_000}
             case "list":
                 return {"type": "subscriptions", "channels": list(self._connection.topics.values())}
-            case "subscribe":
-                await self._subscribe(self._parse(message))
-                return None
             case "unsubscribe":
                 return self._unsubscribe(self._parse(message))
             case _:
@@ -138,15 +138,15 @@ class _Dialog:
             )
         return [self._channels.from_message(entry) for entry in entries]
 
-    async def _subscribe(self, wanted: list[Subscription]) -> None:
+    async def _subscribe(self, wanted: list[Subscription], reference: dict[str, Any]) -> None:
+        """Answer first: what follows are the states of what is subscribed to."""
         topics = {*self._connection.topics, *(subscription.topic for subscription in wanted)}
         if len(topics) > self._limits.max_subscriptions:
             raise RequestError(
                 400, f"At most {self._limits.max_subscriptions} subscriptions a connection"
             )
-        self._connection.say(
-            {"type": "subscribed", "channels": [subscription.channel for subscription in wanted]}
-        )
+        channels = [subscription.channel for subscription in wanted]
+        self._connection.say({"type": "subscribed", "channels": channels, **reference})
         for subscription in wanted:
             await self._follow(subscription)
 
