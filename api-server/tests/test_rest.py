@@ -11,6 +11,9 @@ from linkora import channels
 from linkora.market import Trade
 from linkora.messages import encode_trades, trade_message
 from linkora.timeframes import HOUR_MS, MINUTE_MS, TIMEFRAMES, floor_minute_ms
+from marketdata.answers import Answer, Answers
+from marketdata.board import Board
+from marketdata.shortcut import MAX_QUERY_BYTES, KnownQueries
 from testkit.market import Collector, Server, book, minute, moment, now_ms, receive, running, until
 
 CANDLE_FIELDS = {
@@ -371,3 +374,14 @@ async def test_repeated_question_is_answered_the_same_way_until_something_change
         return bool(rows[-1]["trades"] >= 10**6)
 
     await until(is_new)
+
+
+def test_shortcut_remembers_no_long_query_strings() -> None:
+    board, answers = Board(max_windows=1, max_rows=1), Answers(max_bytes=100)
+    board.live.add("X")
+    answers.put("key", Answer(b"[]", board.version("X")))
+    known = KnownQueries(board, answers)
+    for query in (b"symbol=X&limit=1", b"symbol=X&" + b"x" * MAX_QUERY_BYTES):
+        known.remember(query, "X", "key")
+    assert known.find(b"symbol=X&limit=1") is not None
+    assert known.find(b"symbol=X&" + b"x" * MAX_QUERY_BYTES) is None
