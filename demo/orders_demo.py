@@ -3,17 +3,19 @@
 """On-chain orders in the terminal: statistics, the newest ones, changes. Ctrl-C ends it."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import httpx
 from connection import client_of, console, get, listen, parser, socket_url, start
+from rich import box
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
 STATUSES = ("pending", "executed", "cancelled")
 COLOURS = {"PENDING": "yellow", "EXECUTED": "green", "CANCELLED": "red"}
-COLUMNS = ("id", "type", "side", "amount in", "target price", "status", "user", "created (UTC)")
+COLUMNS = ("id", "type", "side", "amount in", "target", "status", "user", "created")
 REFRESH_S = 1.0
 NEWS_SHOWN = 6
 
@@ -41,8 +43,8 @@ def statistics_table(statistics: dict[str, dict[str, int]]) -> Table:
 
 def orders_table(listed: dict[str, Any]) -> Table:
     """Return a page of orders."""
-    title = f"newest {len(listed['orders'])} of {listed['total']:,}"
-    table = Table(title=title)
+    title = f"newest {len(listed['orders'])} of {listed['total']:,}, times UTC"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in COLUMNS[3:5] else "left", no_wrap=True)
     for order in listed["orders"]:
@@ -50,13 +52,18 @@ def orders_table(listed: dict[str, Any]) -> Table:
             f"#{order['id']}",
             order["order_type"].lower(),
             "long" if order["is_long"] else "short",
-            order["amount_in"][:24],
-            order["target_price"][:24],
+            shortened(order["amount_in"]),
+            shortened(order["target_price"]),
             f"[{COLOURS.get(order['status'], 'white')}]{order['status'].lower()}",
-            f"{order['user_address'][:8]}…",
-            order["created_at"][:16].replace("T", " "),
+            f"{order['user_address'][:6]}…",
+            order["created_at"][5:16].replace("T", " "),
         )
     return table
+
+
+def shortened(number: str) -> str:
+    """Return the first eight digits, so that a row fits into 80 columns."""
+    return f"{Decimal(number):.8g}"
 
 
 async def main() -> None:

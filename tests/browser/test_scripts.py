@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -19,21 +20,26 @@ from testkit.processes import free_port
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("orderbook_demo", "websocket_demo", "orders_demo", "api_test", "research")
 WIDTH = 160
+NARROW = 80
 TIMEOUT_S = 60
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
-async def started(script: str, *arguments: str, cwd: Path = ROOT) -> asyncio.subprocess.Process:
+async def started(
+    script: str, *arguments: str, cwd: Path = ROOT, width: int = WIDTH
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, str(ROOT / "demo" / f"{script}.py"), *arguments, cwd=cwd,
-        env={"PATH": os.environ["PATH"], "HOME": str(cwd), "COLUMNS": str(WIDTH)},
+        env={"PATH": os.environ["PATH"], "HOME": str(cwd), "COLUMNS": str(width)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
 
 
-async def run(script: str, *arguments: str, cwd: Path = ROOT) -> tuple[int, str]:
-    process = await started(script, *arguments, cwd=cwd)
+async def run(
+    script: str, *arguments: str, cwd: Path = ROOT, width: int = WIDTH
+) -> tuple[int, str]:
+    process = await started(script, *arguments, cwd=cwd, width=width)
     async with asyncio.timeout(TIMEOUT_S):
         output, _ = await process.communicate()
     assert process.returncode is not None
@@ -110,6 +116,19 @@ async def test_orders_and_their_statistics_are_shown(product):
             code, output = await run("orders_demo", *places(product), "--once")
             assert code == 0, output
     assert "pending" in output
+
+
+async def test_orders_are_readable_in_a_terminal_of_80_columns(product):
+    order_id = await product.chain.create(amount_in=2**256 - 1, target_price=2**256 - 1)
+    async with asyncio.timeout(10):
+        output = ""
+        while f"#{order_id} " not in output:
+            code, output = await run("orders_demo", *places(product), "--once", width=NARROW)
+            assert code == 0, output
+    row = next(line for line in output.splitlines() if f"#{order_id} " in line)
+    for word in ("limit", "pending", "1.1579209e+", datetime.now(UTC).strftime("%m-%d")):
+        assert word in row, output
+    assert "…" not in row.replace("0x", "").rpartition("pending")[0], output
 
 
 async def test_research_loads_every_stored_minute_and_draws_them(product, tmp_path):
