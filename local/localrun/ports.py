@@ -10,6 +10,8 @@ from localrun.errors import StartError
 from localrun.settings import PORTS
 
 LOOPBACK = "127.0.0.1"
+OFFSET = 2_000
+"""Moves every port to where none of the default ones is (1,000 would move 8080 onto 9080)."""
 
 
 def check_ports(names: Iterable[str], ports: Mapping[str, int]) -> None:
@@ -25,7 +27,7 @@ def check_ports(names: Iterable[str], ports: Mapping[str, int]) -> None:
     changes = " ".join(f"{name}={suggest(ports[name])}" for name in taken)
     raise StartError(
         "\n".join(lines) + f"\nChoose others:  {changes} ./run_local.sh"
-        "\nor move all of them:  ./run_local.sh --port-offset 1000"
+        f"\nor move all of them:  ./run_local.sh --port-offset {OFFSET}"
     )
 
 

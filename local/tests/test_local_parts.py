@@ -3,6 +3,7 @@
 
 import io
 import shlex
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from localrun.errors import StartError
 from localrun.layout import Layout, Secrets
 from localrun.logs import Follower
 from localrun.plan import Program, Situation, needed_ports, plan_environment, plan_programs
+from localrun.ports import OFFSET, check_ports
 from localrun.settings import PORTS, read_ports
 from localrun.starting import environment_file
 from localrun.supervisor import render_config
@@ -20,6 +22,15 @@ SECRETS = Secrets(superuser="5", database="da7a", redis="4ed1")
 
 def situation(*, simulator: bool = True, chain: bool = True) -> Situation:
     return Situation(read_ports({}), simulator, "why", chain, "why")
+
+
+def test_a_second_suite_that_moves_as_advised_meets_no_port_of_the_first() -> None:
+    first = read_ports({})
+    assert not {*read_ports({}, OFFSET).values()} & {*first.values()}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = {"API_PORT": server.getsockname()[1]}
+        with pytest.raises(StartError, match=f"--port-offset {OFFSET}"):
+            check_ports(taken, taken)
 
 
 def test_ports_are_those_of_compose_unless_set() -> None:
