@@ -37,7 +37,7 @@ if ! has_browser && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     chromium fonts-dejavu-core) >.venv/chromium-install.log 2>&1 || tail -5 .venv/chromium-install.log
 fi
 has_browser || left_out+=("browser: Chromium is not installed")
-reason=$(python -P tests/compose/can_run.py) || left_out+=("compose: $reason")
+reason=$(python -P tests/containers/can_run.py) || left_out+=("compose: $reason")
 selection=""
 for each in ${left_out[@]+"${left_out[@]}"}; do
   selection="${selection:+$selection and }not ${each%%:*}"
@@ -45,27 +45,16 @@ done
 say_left_out() {
   for each in ${left_out[@]+"${left_out[@]}"}; do echo "** TESTS NOT RUN: $each **"; done
 }
-# Files of tests side by side, each worker with servers of its own; then the Compose files' tests,
-# which share one suite. A given Redis is one for all, and is emptied by each test that uses it.
-workers=$(nproc)
-[ "$workers" -le 4 ] || workers=4
+# Files of tests run side by side, each worker with servers of its own. They wait more than they
+# count, so there is one worker more than cores. A given Redis is one for all, and is emptied by
+# each test that uses it.
+workers=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
 [ -z "${TEST_REDIS_URL:-}" ] || workers=0
-tests_in_parts() { # sets result: pytest's exit code, the worse of the two
-  python -P -m pytest -m "not compose${selection:+ and $selection}" \
-    -n "$workers" --dist loadfile "$@"
-  local side_by_side=$?
-  python -P -m pytest -m "compose${selection:+ and $selection}" "$@"
-  local compose=$?
-  # 5, no test to run, counts only if both say so.
-  [ $side_by_side -ne 5 ] || side_by_side=$compose
-  [ $compose -ne 5 ] || compose=$side_by_side
-  result=$((side_by_side > compose ? side_by_side : compose))
-}
 # What failed is run once more, alone: on a busy machine a test may wait for too long. Whatever
 # passes only then is named as flaky, which is a finding too, but of the test.
 tests() {
-  tests_in_parts "$@"
-  [ $result -eq 1 ] || return $result
+  python -P -m pytest -n "$workers" --dist loadfile ${selection:+-m "$selection"} "$@" && return
+  [ $? -eq 1 ] || return 1
   echo "** TESTS FAILED; they are run once more, and those that pass now are FLAKY: **"
   python -P -m pytest -v --last-failed --last-failed-no-failures none \
     ${selection:+-m "$selection"} "$@"

@@ -13,7 +13,7 @@ from documents import checks
 
 from testkit.documents import Command
 
-COMPOSE = "tests/compose"
+COMPOSE = "tests/containers"
 MONITORING = "tests/monitoring"
 LOCAL = "local/tests"
 

@@ -21,6 +21,7 @@ from linkora.pubsub import Publisher
 from linkora.timeframes import MINUTE_MS, floor_minute_ms
 
 WAIT_S = 10.0
+START_MARGIN_MS = 3_000
 
 _STORE = """
 INSERT INTO candles (symbol, open_time, close_time, open_price, high_price, low_price, close_price,
@@ -103,7 +104,9 @@ class Collector:
         self.publisher = publisher
 
     async def fill(self, symbols: Iterable[str], *, minutes: int) -> None:
-        """Store ``minutes`` minutes up to now; the newest one is running."""
+        """Store ``minutes`` minutes up to now; the newest one is running, for 3 s at least."""
+        if (left_ms := MINUTE_MS - now_ms() % MINUTE_MS) < START_MARGIN_MS:
+            await asyncio.sleep(left_ms / 1000)
         newest_ms = floor_minute_ms(now_ms())
         opens = range(newest_ms - (minutes - 1) * MINUTE_MS, newest_ms + 1, MINUTE_MS)
         for symbol in symbols:

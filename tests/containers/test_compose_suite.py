@@ -116,8 +116,10 @@ def service_of(container: dict[str, Any]) -> str:
 
 
 def compose_commands() -> list[Any]:
-    """Return the Composes to test with; both are tried, and one that is missing is a failure."""
-    wanted = os.environ.get("TEST_COMPOSE", "docker compose,docker-compose").split(",")
+    """Return the Composes to test with: version 2, else 1, or all of ``TEST_COMPOSE``."""
+    plugin = subprocess.run(["docker", "compose", "version"], check=False, capture_output=True)
+    installed = "docker compose" if plugin.returncode == 0 else "docker-compose"
+    wanted = os.environ.get("TEST_COMPOSE", installed).split(",")
     return [pytest.param(command.split(), id=command.replace(" ", "-")) for command in wanted]
 
 
