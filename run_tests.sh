@@ -45,16 +45,32 @@ done
 say_left_out() {
   for each in ${left_out[@]+"${left_out[@]}"}; do echo "** TESTS NOT RUN: $each **"; done
 }
-# Files of tests run side by side, each worker with servers of its own. They wait more than they
-# count, so there is one worker more than cores. A given Redis is one for all, and is emptied by
-# each test that uses it.
-workers=$(($(nproc) < 4 ? $(nproc) + 1 : 4))
+# Files of tests run side by side, each worker with servers of its own; a given Redis is one for
+# all, and is emptied by each test that uses it. Then the Compose files' tests, which change the
+# machine's networks: a browser would lose its connections.
+workers=$(($(nproc) < 4 ? $(nproc) : 4))
 [ -z "${TEST_REDIS_URL:-}" ] || workers=0
+tests_in_parts() { # sets result: pytest's exit code, the worse of the two
+  python -P -m pytest -m "not compose${selection:+ and $selection}" \
+    -n "$workers" --dist loadfile --max-worker-restart 0 "$@"
+  local side_by_side=$?
+  python -P -m pytest -m "compose${selection:+ and $selection}" "$@"
+  local compose=$?
+  # 5, no test to run, counts only if both say so.
+  [ $side_by_side -ne 5 ] || side_by_side=$compose
+  [ $compose -ne 5 ] || compose=$side_by_side
+  result=$((side_by_side > compose ? side_by_side : compose))
+}
 # What failed is run once more, alone: on a busy machine a test may wait for too long. Whatever
 # passes only then is named as flaky, which is a finding too, but of the test.
 tests() {
-  python -P -m pytest -n "$workers" --dist loadfile ${selection:+-m "$selection"} "$@" && return
-  [ $? -eq 1 ] || return 1
+  tests_in_parts "$@"
+  [ $result -ne 0 ] || return 0
+  if [ $result -ne 1 ]; then
+    echo "** THE RUN ENDED EARLY; everything is run again, one after the other **"
+    python -P -m pytest ${selection:+-m "$selection"} "$@"
+    return
+  fi
   echo "** TESTS FAILED; they are run once more, and those that pass now are FLAKY: **"
   python -P -m pytest -v --last-failed --last-failed-no-failures none \
     ${selection:+-m "$selection"} "$@"

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from starlette.websockets import WebSocket
 
-from linkora.dialog import inbound
+from linkora.dialog import inbound, is_too_deep
 from linkora.hub import Hub
 from linkora.sockets import Connection, Sockets
 from marketdata.binance_names import StreamTopic, interval_ms
@@ -75,6 +75,8 @@ class _Dialect:
 
     def _answer(self, text: str | bytes) -> dict[str, Any]:
         try:
+            if is_too_deep(text):
+                raise msgspec.DecodeError("nested too deep")
             request = msgspec.json.decode(text, type=_Request)
         except msgspec.ValidationError as error:
             return {"code": 2, "msg": f"Invalid request: {error}"}

@@ -6,6 +6,7 @@ of a module, which only read.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
@@ -91,3 +92,12 @@ async def _fill(database: DatabaseSettings) -> None:
 async def _until_healthy(port: int) -> None:
     async with connected(port) as server:
         await server.until_healthy()
+
+
+@pytest.fixture
+def lifted_recursion_limit() -> Iterator[None]:
+    """What some libraries do to the whole process when they are imported."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    yield
+    sys.setrecursionlimit(before)

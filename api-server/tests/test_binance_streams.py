@@ -303,6 +303,7 @@ async def test_stream_of_the_url_that_we_have_not_is_refused_too(shared_server: 
             assert "'btcusdt@avgPrice'" in refused["msg"]
 
 
+@pytest.mark.usefixtures("lifted_recursion_limit")
 async def test_subscriptions_are_answered_as_binance_does(shared_server: Server) -> None:
     name = "btcusdt@kline_1m"
     async with client(shared_server, name) as stream:

@@ -214,6 +214,7 @@ async def test_one_connection_carries_many_subscriptions(
         ),
     ],
 )
+@pytest.mark.usefixtures("lifted_recursion_limit")
 async def test_mistake_is_answered_and_the_connection_stays(
     shared_server: Server, message: str, error: str
 ) -> None:

@@ -5,8 +5,8 @@ import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-# One running product, one Docker Compose suite for all files of the folder.
-ONE_SUITE = ("tests/browser", "tests/containers")
+# One running product for all files of the folder.
+ONE_SUITE = ("tests/browser",)
 
 
 class LoadSuiteScheduling(LoadFileScheduling):  # type: ignore[misc]
