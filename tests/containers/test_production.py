@@ -214,13 +214,14 @@ async def test_scaling_killing_and_replacing_replicas_costs_no_request(
 
 def test_a_backup_brings_back_what_was_lost(production: Production) -> None:
     folder = production.folder / "backups"
-    closed = "SELECT count(*) FROM candles WHERE open_time < now() - interval '1 hour'"
+    bound = production.sql("SELECT now() - interval '1 hour'")  # the same before and after
+    closed = f"SELECT count(*) FROM candles WHERE open_time < '{bound}'"
     before = production.sql(closed)
     assert int(before) > 100
     production.script("backup.sh", str(folder))
     (dump,) = folder.glob("*.dump")
     assert dump.stat().st_mode & 0o077 == 0
-    production.sql("DELETE FROM candles WHERE open_time < now() - interval '1 hour'")
+    production.sql(f"DELETE FROM candles WHERE open_time < '{bound}'")
     production.sql("DELETE FROM order_events; DELETE FROM candles_1h")
     production.script("restore.sh", str(dump), "--yes")
     assert production.sql(closed) == before
