@@ -109,6 +109,8 @@ async def running_service(
     port = free_port()
     env = {
         "PATH": os.environ["PATH"],
+        # From the work tree: pip's copy in an old .venv may be older than the services.
+        "PYTHONPATH": str(ROOT / "common"),
         "DB_HOST": database.host,
         "DB_PORT": str(database.port),
         "DB_NAME": database.name,
