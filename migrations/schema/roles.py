@@ -25,13 +25,13 @@ EMPTY = frozenset({"TRUNCATE"})
 _CANDLES = tuple(CANDLE_TABLES)
 _COLLECTED = ("orderbook_data", "collector_state", "candle_gaps", "request_bans")
 _ORDERS = (
-    "orders", "order_events", "order_counts", "order_counts_by_minute", "order_counts_by_user",
+    "orders", "order_events", "order_counts", "order_counts_by_time", "order_counts_by_user",
     "processed_events", "system_state", "blocks", "dead_letters", "tokens", "positions",
     "position_events",
 )  # fmt: skip
 
 _EMPTIED = (
-    "orders", "order_events", "order_counts_by_minute", "order_counts_by_user",
+    "orders", "order_events", "order_counts_by_time", "order_counts_by_user",
     "processed_events", "blocks", "positions", "position_events",
 )  # fmt: skip
 

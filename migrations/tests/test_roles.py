@@ -18,7 +18,7 @@ FIGURES = json.dumps({"candles_stored": 12.5, "healthy": 1})
 # What an operator's RESET of the scan empties: see order_system/orders/order_store.py.
 RESET_TABLES = """
     TRUNCATE order_events, position_events, processed_events, orders, positions, blocks,
-             order_counts_by_minute, order_counts_by_user
+             order_counts_by_time, order_counts_by_user
 """
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 # ruff: noqa: S608 - statements are made of constants; every value is an argument
-"""How many orders there are, by status, minute and user: kept with them, in their transaction.
+"""How many orders there are, by status, time and user: kept with them, in their transaction.
 
 Whoever asks for a number reads a few rows of these tables, however many orders there are.
 """
@@ -19,26 +19,32 @@ if TYPE_CHECKING:
 
     Connection = PoolConnectionProxy[asyncpg.Record]
 
-MINUTE_S = 60
-BY_MINUTE = "json_to_recordset($1::json) AS d(status text, minute_s bigint, delta bigint)"
+MINUTE_S, HOUR_S = 60, 3600
+BY_TIME = """
+    json_to_recordset($1::json) AS d(status text, width_s int, opened_s bigint, delta bigint)
+"""
 BY_USER = "json_to_recordset($1::json) AS d(user_address bytea, status text, delta bigint)"
-CHANGE_MINUTES = (
+SAME_BUCKET = """
+    t.status = d.status AND t.width_s = d.width_s AND t.opened_at = to_timestamp(d.opened_s)
+"""
+CHANGE_TIMES = (
     f"""
-    INSERT INTO order_counts_by_minute (status, created_minute, total)
-    SELECT status, to_timestamp(minute_s), 0 FROM {BY_MINUTE}
+    INSERT INTO order_counts_by_time (status, width_s, opened_at, total)
+    SELECT status, width_s, to_timestamp(opened_s), 0 FROM {BY_TIME}
     ON CONFLICT DO NOTHING
     """,
     f"""
-    UPDATE order_counts_by_minute m SET total = m.total + d.delta FROM {BY_MINUTE}
-    WHERE m.status = d.status AND m.created_minute = to_timestamp(d.minute_s)
+    UPDATE order_counts_by_time t SET total = t.total + d.delta FROM {BY_TIME}
+    WHERE {SAME_BUCKET}
     """,
     f"""
-    DELETE FROM order_counts_by_minute m USING {BY_MINUTE}
-    WHERE m.status = d.status AND m.created_minute = to_timestamp(d.minute_s) AND m.total = 0
+    DELETE FROM order_counts_by_time t USING {BY_TIME}
+    WHERE {SAME_BUCKET} AND t.total = 0
     """,
     f"""
     UPDATE order_counts c SET total = c.total + d.delta
-    FROM (SELECT status, sum(delta) AS delta FROM {BY_MINUTE} GROUP BY status) d
+    FROM (SELECT status, sum(delta) AS delta FROM {BY_TIME}
+          WHERE width_s = {HOUR_S} GROUP BY status) d
     WHERE c.status = d.status
     """,
 )
@@ -71,7 +77,7 @@ async def change_counts(connection: "Connection", before: Before, after: After) 
         after: The same orders as they will be, None for one that is no more.
     """
     for rows, statements in (
-        (minute_rows(before, after), CHANGE_MINUTES),
+        (time_rows(before, after), CHANGE_TIMES),
         (user_rows(before, after), CHANGE_USERS),
     ):
         if rows:
@@ -80,16 +86,18 @@ async def change_counts(connection: "Connection", before: Before, after: After) 
                 await connection.execute(statement, encoded)
 
 
-def minute_rows(before: Before, after: After) -> list[dict[str, Any]]:
-    """Return how the numbers change by status and minute of creation; arguments as above."""
-    deltas: Counter[tuple[str, int]] = Counter()
+def time_rows(before: Before, after: After) -> list[dict[str, Any]]:
+    """Return how the numbers change by status, minute and hour of creation; arguments as above."""
+    deltas: Counter[tuple[str, int, int]] = Counter()
     for sign, orders in ((-1, before), (1, after)):
         for order in orders.values():
             if order is not None:
-                deltas[order.status, order.created_at_s // MINUTE_S * MINUTE_S] += sign
+                for width_s in (MINUTE_S, HOUR_S):
+                    opened_s = order.created_at_s // width_s * width_s
+                    deltas[order.status, width_s, opened_s] += sign
     return [
-        {"status": status, "minute_s": minute_s, "delta": delta}
-        for (status, minute_s), delta in sorted(deltas.items())
+        {"status": status, "width_s": width_s, "opened_s": opened_s, "delta": delta}
+        for (status, width_s, opened_s), delta in sorted(deltas.items())
         if delta
     ]
 

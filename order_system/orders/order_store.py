@@ -81,7 +81,7 @@ DELETE_BLOCKS_AFTER = "DELETE FROM blocks WHERE number > $1"
 DELETE_TOKENS_AFTER = "DELETE FROM tokens WHERE first_block > $1"
 RESET = (
     """TRUNCATE order_events, position_events, processed_events, orders, positions, blocks,
-                order_counts_by_minute, order_counts_by_user""",
+                order_counts_by_time, order_counts_by_user""",
     "UPDATE order_counts SET total = 0",
     "DELETE FROM tokens WHERE first_block >= 0",
     "DELETE FROM dead_letters WHERE source = 'order_events'",

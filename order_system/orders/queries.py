@@ -51,17 +51,21 @@ POSITIONS_OF_USER = f"""
     SELECT {POSITION_COLUMNS} FROM positions WHERE user_address = $1
     ORDER BY block_number DESC, position_id DESC LIMIT $2 OFFSET $3
 """  # noqa: S608 - a constant
-# The minute in which the day begins is counted order by order, the 1,440 whole ones by their sums.
+# The minute in which the day begins is counted order by order, the other minutes of its first
+# hour by their sums, and the hours after it by theirs.
 STATISTICS = """
     SELECT c.status, c.total,
-           coalesce((SELECT sum(m.total) FROM order_counts_by_minute m
-                     WHERE m.status = c.status
-                       AND m.created_minute > date_trunc('minute', $1::timestamptz)), 0)
-           + (SELECT count(*) FROM orders o
-              WHERE o.status = c.status AND o.created_at >= $1
-                AND o.created_at < date_trunc('minute', $1::timestamptz) + interval '1 minute')
-             AS last_24h
-    FROM order_counts c
+           (SELECT count(*) FROM orders o
+            WHERE o.status = c.status AND o.created_at >= $1 AND o.created_at < next_minute)
+           + coalesce((SELECT sum(t.total) FROM order_counts_by_time t
+                       WHERE t.status = c.status AND t.width_s = 60
+                         AND t.opened_at >= next_minute AND t.opened_at < next_hour), 0)
+           + coalesce((SELECT sum(t.total) FROM order_counts_by_time t
+                       WHERE t.status = c.status AND t.width_s = 3600
+                         AND t.opened_at >= next_hour), 0) AS last_24h
+    FROM order_counts c,
+         (SELECT date_trunc('minute', $1::timestamptz, 'UTC') + interval '1 minute' AS next_minute,
+                 date_trunc('hour', $1::timestamptz, 'UTC') + interval '1 hour' AS next_hour) since
 """
 STATE = """
     SELECT status, detail, chain_id::bigint AS chain_id, contract_address, start_block, last_block,

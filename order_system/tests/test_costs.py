@@ -13,7 +13,8 @@ from orders.rows import to_bytes
 
 ORDERS = 50_000
 STATUSES = ["PENDING", "EXECUTED", "CANCELLED"]
-MINUTES_OF_A_DAY = 1_440
+MINUTES, HOURS = 59, 25
+"""Whole ones that the 24 hours from any moment on may have, the present hour included."""
 
 
 async def rows_read(pool, sql, *arguments):
@@ -47,20 +48,43 @@ async def test_the_counts_that_the_events_lead_to_are_those_of_the_orders(chain,
     kept = await pool.fetch("SELECT * FROM order_counts_by_user ORDER BY 1, 2")
     assert [dict(row) for row in kept] == [dict(row) for row in counted]
     assert len(kept) == 3
+    counted = await pool.fetch("""
+        SELECT status, width_s, date_trunc(unit, created_at, 'UTC') AS opened_at, count(*) AS total
+        FROM orders, (VALUES (60, 'minute'), (3600, 'hour')) AS widths(width_s, unit)
+        GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    """)
+    kept = await pool.fetch("SELECT * FROM order_counts_by_time ORDER BY 1, 2, 3")
+    assert [dict(row) for row in kept] == [dict(row) for row in counted]
+    assert len(kept) >= 4
 
 
 async def test_statistics_read_as_many_rows_however_many_orders_there_are(pool):
     await fill(pool, 10)
     since = datetime.now(UTC) - timedelta(days=1)
     with_ten = await rows_read(pool, queries.STATISTICS, since)
-    await pool.execute(
-        "TRUNCATE orders, order_events, order_counts_by_minute, order_counts_by_user"
-    )
+    await pool.execute("TRUNCATE orders, order_events, order_counts_by_time, order_counts_by_user")
     await fill(pool, ORDERS)
     with_many = await rows_read(pool, queries.STATISTICS, since)
-    at_most = len(STATUSES) * (1 + MINUTES_OF_A_DAY) + 5  # and the orders of one minute
+    at_most = len(STATUSES) * (1 + MINUTES + HOURS) + 5  # and the orders of one minute
     assert with_ten <= at_most
-    assert with_many <= at_most < ORDERS / 10
+    assert with_many <= at_most < ORDERS / 100
+
+
+async def test_statistics_count_exactly_from_any_moment_on(pool):
+    await fill(pool, ORDERS)
+    newest = await pool.fetchval("SELECT max(created_at) FROM orders")
+    hour = newest.replace(minute=0, second=0, microsecond=0) - timedelta(hours=23)
+    moments = [hour, hour + timedelta(microseconds=1), hour - timedelta(microseconds=1)]
+    moments += [hour + timedelta(minutes=minutes, seconds=seconds)
+                for minutes in (0, 1, 31, 58, 59) for seconds in (0, 0.5, 1, 29, 59.5)]  # fmt: skip
+    moments += [newest, newest + timedelta(seconds=1), newest - timedelta(days=29)]
+    for since in moments:
+        counted = await pool.fetch(
+            "SELECT status, count(*) AS n FROM orders WHERE created_at >= $1 GROUP BY 1", since
+        )
+        kept = {row["status"]: int(row["last_24h"])
+                for row in await pool.fetch(queries.STATISTICS, since)}  # fmt: skip
+        assert kept == dict.fromkeys(STATUSES, 0) | {row["status"]: row["n"] for row in counted}
 
 
 async def test_a_page_and_its_count_read_little_more_than_the_page(pool):

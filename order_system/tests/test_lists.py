@@ -97,15 +97,13 @@ async def test_refusals_name_what_is_wrong(api, path, status, error):
     assert (answer.status_code, answer.json()) == (status, {"error": error})
 
 
-async def test_statistics_count_by_status_and_day(api, pool):
+async def test_statistics_count_by_status_and_day(api):
     body = (await api.get("/statistics")).json()
     assert body["statistics"] == {
         "PENDING": {"total": 5, "last_24h": 5},
         "EXECUTED": {"total": 1, "last_24h": 1},
         "CANCELLED": {"total": 1, "last_24h": 1},
     }
-    plan = await pool.fetchval("SELECT count(*) FROM order_counts_by_minute")
-    assert plan >= 3
 
 
 async def test_positions_answer_although_there_are_none(api, chain):

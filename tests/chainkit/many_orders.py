@@ -29,13 +29,15 @@ EVENTS = """
 COUNTS = (
     """UPDATE order_counts c SET total = (SELECT count(*) FROM orders o
                                            WHERE o.status = c.status)""",
-    """INSERT INTO order_counts_by_minute
-       SELECT status, date_trunc('minute', created_at), count(*) FROM orders GROUP BY 1, 2""",
+    """INSERT INTO order_counts_by_time
+       SELECT status, width_s, date_trunc(unit, created_at, 'UTC'), count(*)
+       FROM orders, (VALUES (60, 'minute'), (3600, 'hour')) AS widths(width_s, unit)
+       GROUP BY 1, 2, 3""",
     """INSERT INTO order_counts_by_user
        SELECT user_address, status, count(*) FROM orders GROUP BY 1, 2""",
 )
 TABLES = (
-    "orders", "order_events", "order_counts", "order_counts_by_minute", "order_counts_by_user",
+    "orders", "order_events", "order_counts", "order_counts_by_time", "order_counts_by_user",
 )  # fmt: skip
 
 

@@ -47,8 +47,8 @@ DUMPS = {
     "positions": "SELECT * FROM positions ORDER BY position_id",
     "tokens": "SELECT * FROM tokens ORDER BY address",
     "order_counts": "SELECT * FROM order_counts ORDER BY status",
-    "order_counts_by_minute": """SELECT * FROM order_counts_by_minute
-                                 ORDER BY status, created_minute""",
+    "order_counts_by_time": """SELECT * FROM order_counts_by_time
+                               ORDER BY status, width_s, opened_at""",
     "order_counts_by_user": "SELECT * FROM order_counts_by_user ORDER BY user_address, status",
     "dead_letters": """SELECT source, reason, tx_hash, log_index, block_number, payload
                        FROM dead_letters WHERE resolved_at IS NULL
@@ -56,12 +56,12 @@ DUMPS = {
 }
 TABLES = (
     "order_events", "position_events", "processed_events", "orders", "positions", "blocks",
-    "tokens", "order_counts_by_minute", "order_counts_by_user", "dead_letters", "system_state",
+    "tokens", "order_counts_by_time", "order_counts_by_user", "dead_letters", "system_state",
 )  # fmt: skip
 FORGET = """
     DELETE FROM order_events; DELETE FROM position_events; DELETE FROM processed_events;
     DELETE FROM orders; DELETE FROM positions; DELETE FROM blocks; DELETE FROM dead_letters;
-    DELETE FROM order_counts_by_minute; DELETE FROM order_counts_by_user;
+    DELETE FROM order_counts_by_time; DELETE FROM order_counts_by_user;
     UPDATE order_counts SET total = 0;
     DELETE FROM tokens WHERE first_block >= 0; DELETE FROM system_state
 """

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+"""0006 makes the hours of the minutes that a database in use has."""
+
+from alembic import command
+
+from linkora.settings import DatabaseSettings
+from schema.runner import alembic_config, create_engine, migrate
+from testkit.postgres import connect
+
+MINUTES = """
+    INSERT INTO order_counts_by_minute (status, created_minute, total) VALUES
+        ('PENDING', '2026-11-22 10:00+00', 3), ('PENDING', '2026-11-22 10:59+00', 4),
+        ('PENDING', '2026-11-22 11:00+00', 5), ('EXECUTED', '2026-11-22 10:30+00', 7),
+        ('EXECUTED', '2026-11-22 12:30+00', 0)
+"""
+EXPECTED = [
+    ("EXECUTED", 60, "2026-11-22 10:30", 7),
+    ("EXECUTED", 3600, "2026-11-22 10:00", 7),
+    ("PENDING", 60, "2026-11-22 10:00", 3),
+    ("PENDING", 60, "2026-11-22 10:59", 4),
+    ("PENDING", 60, "2026-11-22 11:00", 5),
+    ("PENDING", 3600, "2026-11-22 10:00", 7),
+    ("PENDING", 3600, "2026-11-22 11:00", 5),
+]
+ROWS = """
+    SELECT status, width_s, to_char(opened_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), total
+    FROM order_counts_by_time ORDER BY 1, 2, 3
+"""
+
+
+def migrate_to(settings: DatabaseSettings, revision: str) -> None:
+    engine = create_engine(settings)
+    with engine.connect() as connection:
+        command.upgrade(alembic_config(connection), revision)
+        connection.commit()
+    engine.dispose()
+
+
+def test_the_hours_are_made_of_the_minutes_and_no_order_is_lost(
+    empty_database: DatabaseSettings,
+) -> None:
+    migrate_to(empty_database, "0005")
+    with connect(empty_database) as connection:
+        connection.execute(MINUTES)
+        assert migrate(empty_database)[:1] == ["0006"]
+        assert connection.execute(ROWS).fetchall() == EXPECTED
+
+
+def test_a_writer_of_the_release_before_finds_no_table_to_keep_half_of(
+    database: DatabaseSettings,
+) -> None:
+    with connect(database) as connection:
+        found = connection.execute("SELECT to_regclass('order_counts_by_minute')").fetchone()
+    assert found == (None,)
