@@ -18,7 +18,7 @@ from collector.running import RunningCandle
 from collector.surroundings import Surroundings
 from linkora.errors import TransientError
 from linkora.market import Candle, Trade
-from linkora.timeframes import MINUTE_MS
+from linkora.timeframes import MINUTE_MS, floor_minute_ms
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,20 @@ class _SymbolState:
         while len(self.closed) > REMEMBERED_MINUTES:
             del self.closed[min(self.closed)]
 
+    def expected_ms(self, asked_ms: int, patience_ms: int) -> int:
+        """Return the newest minute that an answer of REST should show, -1 if there is none.
+
+        Args:
+            asked_ms: When it was asked for.
+            patience_ms: Where a close is not known so long after its minute, it is chased anyway.
+        """
+        ended_ms = floor_minute_ms(asked_ms)
+        if asked_ms - ended_ms < patience_ms:
+            return ended_ms - MINUTE_MS
+        newest_ms = max(self.closed, default=-1)
+        is_recent = newest_ms >= 0 and asked_ms - newest_ms - MINUTE_MS < REST_LAG_MS
+        return newest_ms if is_recent else -1
+
 
 class LiveCandles:
     """Holds the newest minutes of every symbol; stores and tells the running ones.
@@ -66,6 +80,7 @@ class LiveCandles:
         self._store = store
         self._news = news
         self._around = around
+        self._patience_ms = int(around.settings.close_patience_s * 1000)
         # The minutes just before may be on their way into the exchange's own history still.
         self.from_ms = around.clock.minute_ms() - SETTLING_MINUTES * MINUTE_MS
         self._states = {symbol: _SymbolState(self.from_ms) for symbol in symbols}
@@ -103,32 +118,49 @@ class LiveCandles:
         self.unverified.set()
 
     def on_rows(
-        self, symbol: str, rows: Iterable[KlineRow], *, asked_ms: int, with_running: bool
-    ) -> None:
+        self, symbol: str, rows: Sequence[KlineRow], *, asked_ms: int, with_running: bool
+    ) -> bool:
         """Take over rows of REST: final ones as closes or corrections.
+
+        A row is final once its time is over and the same answer shows something later: the view
+        that REST gives may lag, and then the last row is a minute that still ran.
 
         Args:
             symbol: Whose rows they are.
-            rows: Rows of a klines answer.
+            rows: Rows of a klines answer, ascending.
             asked_ms: The exchange's time when they were asked for: what closed later than that
                 was not final.
             with_running: Whether the running minute's row counts: only where no stream tells
                 of it, which is newer and exact to the trade.
+
+        Returns:
+            False if the answer lags behind what is known: a later one will tell more.
         """
         state = self._states[symbol]
+        newest_ms = rows[-1].minute_ms if rows else -1
+        has_caught_up = state.expected_ms(asked_ms, self._patience_ms) <= newest_ms
         last_minute_ms = -1
         for row in rows:
             is_second = row.minute_ms == last_minute_ms  # as in the store, the earlier one stays
             last_minute_ms = row.minute_ms
             if is_second or row.minute_ms < self.from_ms:
                 continue
-            candle = candle_of_row(symbol, row, is_closed=row.close_time_ms < asked_ms)
-            if candle.is_closed and state.frontier.is_known(candle.open_time_ms):
-                self._compare(state, candle, asked_ms)
-            elif candle.is_closed or with_running:
+            is_over = row.close_time_ms < asked_ms
+            is_final = is_over and (
+                row.minute_ms < newest_ms or asked_ms - row.close_time_ms >= REST_LAG_MS
+            )
+            if state.frontier.is_known(row.minute_ms):
+                if is_over:
+                    told = candle_of_row(symbol, row, is_closed=True)
+                    has_caught_up &= self._compare(state, told, asked_ms, is_final=is_final)
+                continue
+            has_caught_up &= is_final == is_over
+            if is_final or with_running:
                 # What REST says corrects what is stored, even if it is the first that this
                 # process hears of the minute: an earlier one may have stored it before.
+                candle = candle_of_row(symbol, row, is_closed=is_final)
                 self._take(state, candle, None, is_row=True)
+        return has_caught_up
 
     def account_for(self, symbol: str, opens_ms: Iterable[int]) -> None:
         """Stop waiting for minutes that have gone into the ledger of gaps."""
@@ -144,16 +176,24 @@ class LiveCandles:
             state.remember(candle)
             self.closes.add(candle, is_row=is_row)
 
-    def _compare(self, state: _SymbolState, candle: Candle, asked_ms: int) -> None:
-        """Have a row that differs from the known close stored as a correction."""
+    def _compare(
+        self, state: _SymbolState, candle: Candle, asked_ms: int, *, is_final: bool
+    ) -> bool:
+        """Have a final row that differs from the known close stored as a correction.
+
+        Returns:
+            False if the row differs and may do so only because REST has not caught up yet.
+        """
         known = state.closed.get(candle.open_time_ms)
         if known is not None and _same_values(known, candle):
-            return
+            return True
         age_ms = asked_ms - candle.close_time_ms
-        if known is not None and candle.trades < known.trades and age_ms < REST_LAG_MS:
-            return  # REST has not caught up yet; the next reading will tell
+        tells_less = known is not None and candle.trades < known.trades and age_ms < REST_LAG_MS
+        if tells_less or not is_final:
+            return False
         state.remember(candle)
         self.closes.add(candle, is_row=True)
+        return True
 
     # What is asked.
 
@@ -172,8 +212,8 @@ class LiveCandles:
 
     def overdue_minutes(self, symbol: str) -> tuple[int, int] | None:
         """Return the first and last open of the minutes whose close has not come in time."""
-        patience_ms = int(self._around.settings.close_patience_s * 1000)
-        return self._states[symbol].frontier.overdue(self._around.clock.now_ms(), patience_ms)
+        now_ms = self._around.clock.now_ms()
+        return self._states[symbol].frontier.overdue(now_ms, self._patience_ms)
 
     def take_unverified(self) -> list[str]:
         """Return the symbols whose last minutes must be read again; they count as read."""

@@ -4,6 +4,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 import structlog
 
@@ -12,6 +13,7 @@ from collector.gaps import MinuteRange, holes
 from collector.live import REST_LAG_MS, LiveCandles
 from collector.ports import CandleStore, Exchange
 from collector.surroundings import Surroundings
+from linkora.backoff import Backoff
 from linkora.errors import RejectedError, TransientError
 from linkora.timeframes import MINUTE_MS
 
@@ -23,7 +25,12 @@ POLLED_BOOK_INTERVAL_S = 2.0
 REFUSED_FOR_S = 60.0
 
 
-Ask = Callable[[str], Awaitable[None]]
+# Verification that failed is tried again after such waits, until the minute's own turn comes.
+VERIFY_AGAIN_FIRST_S = 1.0
+VERIFY_AGAIN_LONGEST_S = 15.0
+
+# Asks for one symbol; returns whether the answer told all there was to learn.
+Ask = Callable[[str], Awaitable[bool]]
 
 
 class Reading:
@@ -53,14 +60,16 @@ class Reading:
             await asyncio.sleep(CHASE_INTERVAL_S)
             await self._for_each(self._live.overdue(), self._chase)
 
-    async def _chase(self, symbol: str) -> None:
+    async def _chase(self, symbol: str) -> bool:
         span = self._live.overdue_minutes(symbol)
         if span is None:
-            return
+            return True
         first_ms, last_ms = span
         asked_ms = self._around.clock.now_ms()
-        _, rows = await self._exchange.klines(symbol, start_ms=first_ms, end_ms=last_ms)
-        self._around.metrics.closes_late.inc(len(rows))
+        # With the minute after the last one, whose presence proves that the last one is final.
+        _, rows = await self._exchange.klines(symbol, start_ms=first_ms, end_ms=last_ms + MINUTE_MS)
+        late = sum(row.minute_ms <= last_ms for row in rows)
+        self._around.metrics.closes_late.inc(late)
         self._live.on_rows(symbol, rows, asked_ms=asked_ms, with_running=False)
         # An answer holds 1000 minutes; a longer absence is read in several turns.
         end_ms = min(last_ms + MINUTE_MS, first_ms + 1000 * MINUTE_MS)
@@ -77,28 +86,49 @@ class Reading:
             )
             for gap in gaps:
                 self._live.account_for(symbol, range(gap.from_ms, gap.to_ms, MINUTE_MS))
+        return not lacking
 
     async def verify_closes(self) -> None:
-        """Read the last minutes again after each close and each reconnect."""
-        while True:
-            now_ms = self._around.clock.now_ms()
-            next_ms = now_ms - now_ms % MINUTE_MS + int(self._around.settings.verify_delay_s * 1000)
-            wait_ms = (next_ms - now_ms) % MINUTE_MS or MINUTE_MS
-            try:
-                async with asyncio.timeout(wait_ms / 1000):
-                    await self._live.unverified.wait()
-                symbols: Sequence[str] = self._live.take_unverified()
-            except TimeoutError:
-                self._live.take_unverified()
-                symbols = self._live.symbols
-            await self._for_each(symbols, self._verify)
+        """Read the last minutes again after each close and each reconnect.
 
-    async def _verify(self, symbol: str) -> None:
+        Where the exchange does not answer, or its answer lags behind what the stream told, it is
+        asked again soon: what a break has cost must not wait for the next minute.
+        """
+        backoff = Backoff(VERIFY_AGAIN_FIRST_S, VERIFY_AGAIN_LONGEST_S)
+        again: list[str] = []
+        while True:
+            turn_s = self._until_turn_s()
+            again_s = backoff.next_delay_s() if again else turn_s
+            try:
+                async with asyncio.timeout(min(turn_s, again_s)):
+                    await self._live.unverified.wait()
+                wanted: Sequence[str] = [*dict.fromkeys([*self._live.take_unverified(), *again])]
+            except TimeoutError:
+                wanted = again
+                if turn_s <= again_s:
+                    self._live.take_unverified()
+                    wanted = self._live.symbols
+                    backoff.reset()
+            # Of the request weight, what is asked again leaves the live candles their part.
+            ask = partial(self._verify, is_background=wanted is again)
+            again = await self._for_each(wanted, ask)
+            if not again:
+                backoff.reset()
+
+    def _until_turn_s(self) -> float:
+        """Return the seconds until all symbols are verified again, VERIFY_DELAY_S into a minute."""
+        now_ms = self._around.clock.now_ms()
+        next_ms = now_ms - now_ms % MINUTE_MS + int(self._around.settings.verify_delay_s * 1000)
+        return ((next_ms - now_ms) % MINUTE_MS or MINUTE_MS) / 1000
+
+    async def _verify(self, symbol: str, *, is_background: bool) -> bool:
         minute_ms = self._around.clock.minute_ms()
         start_ms = minute_ms - self._around.settings.verify_minutes * MINUTE_MS
         asked_ms = self._around.clock.now_ms()
-        _, rows = await self._exchange.klines(symbol, start_ms=start_ms)
-        self._live.on_rows(symbol, rows, asked_ms=asked_ms, with_running=False)
+        _, rows = await self._exchange.klines(
+            symbol, start_ms=start_ms, is_background=is_background
+        )
+        return self._live.on_rows(symbol, rows, asked_ms=asked_ms, with_running=False)
 
     async def poll(self) -> None:
         """Ask for the running minutes of all symbols that no stream tells of."""
@@ -106,11 +136,11 @@ class Reading:
             await asyncio.sleep(self._around.settings.realtime_interval)
             await self._for_each(list(self._unheard()), self._poll)
 
-    async def _poll(self, symbol: str) -> None:
+    async def _poll(self, symbol: str) -> bool:
         start_ms = self._around.clock.minute_ms() - MINUTE_MS
         asked_ms = self._around.clock.now_ms()
         _, rows = await self._exchange.klines(symbol, start_ms=start_ms)
-        self._live.on_rows(symbol, rows, asked_ms=asked_ms, with_running=True)
+        return self._live.on_rows(symbol, rows, asked_ms=asked_ms, with_running=True)
 
     async def poll_books(self) -> None:
         """Ask for the order books of all symbols that no stream tells of."""
@@ -121,26 +151,36 @@ class Reading:
             await asyncio.sleep(interval_s)
             await self._for_each(list(self._unheard()), self._poll_book)
 
-    async def _poll_book(self, symbol: str) -> None:
+    async def _poll_book(self, symbol: str) -> bool:
         depth = await self._exchange.depth(symbol, self._around.settings.orderbook_levels)
         self._books.on_depth(symbol, depth)
+        return True
 
-    async def _for_each(self, symbols: Sequence[str], ask: Ask) -> None:
-        """Ask for each symbol side by side; what fails is asked again in the next turn."""
+    async def _for_each(self, symbols: Sequence[str], ask: Ask) -> list[str]:
+        """Ask for each symbol side by side.
+
+        Returns:
+            The symbols whose answers did not come or told too little; not those refused.
+        """
+        again: list[str] = []
 
         async def try_one(symbol: str) -> None:
             if time.monotonic() < self._refused_until_s.get(symbol, 0.0):
                 return
             try:
-                await ask(symbol)
+                if not await ask(symbol):
+                    again.append(symbol)
             except TransientError as error:
+                again.append(symbol)
                 self._around.lost("exchange", error)
+                return
             except RejectedError as error:
                 self._refused_until_s[symbol] = time.monotonic() + REFUSED_FOR_S
                 log.warning("symbol_refused", symbol=symbol, reason=str(error))
-            else:
-                self._around.found("exchange")
+                return
+            self._around.found("exchange")
 
         async with asyncio.TaskGroup() as group:
             for symbol in symbols:
                 group.create_task(try_one(symbol))
+        return again

@@ -108,14 +108,55 @@ async def test_fewer_trades_by_rest_count_only_once_rest_must_have_caught_up(
 
 async def test_the_state_before_a_close_in_the_answer_is_not_final(pool):
     async with live_candles(pool) as (live, _, told):
-        running = row(live.from_ms, "9")
-        asked_ms = running.close_time_ms  # the answer may have been made just before the end
-        live.on_rows("X", [running], asked_ms=asked_ms, with_running=False)
+        rows = [row(live.from_ms, "9"), row(live.from_ms + MINUTE, "1", trades=1)]
+        asked_ms = rows[0].close_time_ms  # the answer may have been made just before the end
+        live.on_rows("X", rows, asked_ms=asked_ms, with_running=False)
         await asyncio.sleep(0.2)
         assert told.told == []
-        live.on_rows("X", [running], asked_ms=asked_ms + 1, with_running=False)
+        live.on_rows("X", rows, asked_ms=asked_ms + 1, with_running=False)
         await until(lambda: bool(told.told))
     assert msgspec.structs.asdict(told.told[0])["is_closed"] is True
+
+
+@pytest.mark.parametrize("with_running", [False, True])
+async def test_a_view_that_lags_closes_no_minute_with_what_it_shows_of_it(with_running, pool):
+    """Ten seconds into the next minute REST still shows the state of ten seconds before."""
+    async with live_candles(pool) as (live, _, told):
+        lagging, whole = row(live.from_ms, "9", trades=2), row(live.from_ms, "10")
+        asked_ms = lagging.close_time_ms + 10_000
+        has_caught_up = live.on_rows("X", [lagging], asked_ms=asked_ms, with_running=with_running)
+        assert has_caught_up is False
+        await asyncio.sleep(0.2)
+        assert told.told == []
+        later = row(live.from_ms + MINUTE, "1", trades=1)
+        assert live.on_rows("X", [whole, later], asked_ms=asked_ms, with_running=with_running)
+        await until(lambda: bool(told.told))
+    assert [(c.volume, c.revision) for c in told.told] == [(Decimal(10), 0)]
+
+
+async def test_the_last_row_is_final_after_a_while_though_nothing_follows_it(pool):
+    """An outage of the exchange: the minute in which it began is followed by nothing."""
+    async with live_candles(pool) as (live, _, told):
+        last = row(live.from_ms, "9")
+        asked_ms = last.close_time_ms + 60_000
+        assert live.on_rows("X", [last], asked_ms=asked_ms, with_running=False)
+        await until(lambda: bool(told.told))
+
+
+async def test_an_answer_that_lacks_or_shortens_a_known_close_has_not_caught_up(pool):
+    async with live_candles(pool) as (live, _, _):
+        before, known = row(live.from_ms, "5"), row(live.from_ms + MINUTE, "10")
+        live.on_rows("X", [before], asked_ms=NOW + MINUTE, with_running=False)
+        live.on_kline(candle(known.open_time_ms, "10"), 3, NOW)
+        asked_ms = known.close_time_ms + 6_000
+        ask = {"asked_ms": asked_ms, "with_running": False}
+        assert not live.on_rows("X", [], **ask)
+        assert not live.on_rows("X", [before], **ask)
+        assert not live.on_rows("X", [before, row(known.open_time_ms, "9", trades=2)], **ask)
+        assert live.on_rows("X", [before, known], **ask)
+        # Later than this, what REST does not show is a matter for the chase and the ledger.
+        late = {**ask, "asked_ms": known.close_time_ms + 66_000}
+        assert live.on_rows("X", [], **late)
 
 
 async def test_two_rows_of_one_minute_count_as_its_earlier_one_however_often_they_are_read(pool):

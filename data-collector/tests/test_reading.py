@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,10 @@ from collector import reading
 from collector.binance.forms import KlineRow
 from collector.live import LiveCandles
 from collector.reading import Reading
-from linkora.errors import RejectedError
+from collector.surroundings import Surroundings
+from linkora.errors import RejectedError, TransientError
+from linkora.market import Candle
+from linkora.timeframes import MINUTE_MS
 from testkit.services import until
 
 
@@ -48,3 +52,82 @@ async def test_a_refused_symbol_is_asked_for_again_after_a_while(
         polling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await polling
+
+
+class Moody:
+    """An exchange whose first answers fail or lag; then it shows the minutes of the test."""
+
+    def __init__(self, around: Surroundings, moods: Sequence[str]) -> None:
+        self._clock = around.clock
+        self._moods = list(moods)
+        self.asked: list[bool] = []
+
+    async def klines(
+        self, symbol: str, *, start_ms: int, is_background: bool = False, **bounds: Any
+    ) -> tuple[bytes, list[KlineRow]]:
+        self.asked.append(is_background)
+        mood = self._moods.pop(0) if self._moods else "well"
+        if mood == "away":
+            raise TransientError("exchange: away")
+        end_ms = self._clock.minute_ms() - (MINUTE_MS if mood == "lagging" else -MINUTE_MS)
+        return b"", [
+            KlineRow(t, "1", "2", "1", "2", "10", t + 59_999, "15", 3, "0", "0")
+            for t in range(start_ms, end_ms, MINUTE_MS)
+        ]
+
+
+class Added:
+    """Remembers the opens of the closes that were added."""
+
+    def __init__(self) -> None:
+        self.added: list[int] = []
+
+    def add(self, candle: Candle, *, is_row: bool) -> None:
+        self.added.append(candle.open_time_ms)
+
+
+@pytest.mark.parametrize("moods", [["away"] * 2, ["lagging"] * 2, ["away", "lagging"]])
+async def test_what_could_not_be_verified_after_a_reconnect_is_read_again_within_the_minute(
+    moods, make_around, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reading, "VERIFY_AGAIN_FIRST_S", 0.05)
+    around = make_around(verify_delay_s=58)
+    around.clock.set(around.clock.minute_ms() + 500)  # the minute's own turn is in 57.5 s
+    exchange = Moody(around, moods)
+    live = LiveCandles(["X"], store=None, news=None, around=around)
+    live.closes = Added()
+    last_ms = around.clock.minute_ms() - MINUTE_MS
+    for open_ms in range(live.from_ms, last_ms, MINUTE_MS):
+        live.account_for("X", [open_ms])
+    loops = Reading(live, None, exchange=exchange, store=None, around=around, unheard=list)
+    live.on_connected(["X"])
+    async with verifying(loops):
+        # The minute that ended during the break.
+        await until(lambda: last_ms in live.closes.added, timeout_s=20)
+        assert exchange.asked == [False, True, True]
+        # Once it has been read, nothing more is asked before the minute's own turn.
+        await asyncio.sleep(0.5)
+        assert len(exchange.asked) == 3
+
+
+async def test_a_reading_that_shows_all_is_not_repeated_within_the_minute(make_around):
+    around = make_around(verify_delay_s=15)  # that was 5 s ago
+    exchange = Moody(around, [])
+    live = LiveCandles(["X"], store=None, news=None, around=around)
+    loops = Reading(live, None, exchange=exchange, store=None, around=around, unheard=list)
+    live.on_connected(["X"])
+    async with verifying(loops):
+        await until(lambda: bool(exchange.asked))
+        await asyncio.sleep(0.3)
+    assert exchange.asked == [False]
+
+
+@contextlib.asynccontextmanager
+async def verifying(loops: Reading) -> AsyncIterator[None]:
+    task = asyncio.create_task(loops.verify_closes())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
