@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from starlette.websockets import WebSocket
 
-from linkora.dialog import inbound, is_too_deep
+from linkora.dialog import MAX_BRACKETS, inbound
 from linkora.hub import Hub
+from linkora.messages import is_too_deep
 from linkora.sockets import Connection, Sockets
 from marketdata.binance_names import StreamTopic, interval_ms
 
@@ -75,7 +76,7 @@ class _Dialect:
 
     def _answer(self, text: str | bytes) -> dict[str, Any]:
         try:
-            if is_too_deep(text):
+            if is_too_deep(text, MAX_BRACKETS):
                 raise msgspec.DecodeError("nested too deep")
             request = msgspec.json.decode(text, type=_Request)
         except msgspec.ValidationError as error:

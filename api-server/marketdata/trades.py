@@ -4,13 +4,15 @@
 from typing import Any, cast
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 
 from linkora import channels
 from linkora.errors import CorruptMessage
-from linkora.messages import TradeMessage
+from linkora.messages import TradeMessage, decode
 from linkora.pubsub import transient_errors
 
+log = structlog.get_logger(__name__)
 _decoder = msgspec.json.Decoder(TradeMessage)
 
 
@@ -23,14 +25,18 @@ class Trades:
     async def recent(self, symbol: str, limit: int) -> list[TradeMessage]:
         """Return the newest ``limit`` trades, the newest first.
 
+        What is not a trade is left out, and logged.
+
         Raises:
             TransientError: While Redis is away.
-            CorruptMessage: If an element is not a trade.
         """
         key = channels.recent_trades_key(symbol)
         with transient_errors():
             kept = await cast("Any", self._redis).lrange(key, 0, limit - 1)
-        try:
-            return [_decoder.decode(each) for each in kept]
-        except msgspec.MsgspecError as error:
-            raise CorruptMessage(f"{error} in {key}") from error
+        trades = []
+        for each in kept:
+            try:
+                trades.append(decode(_decoder, each))
+            except CorruptMessage as error:
+                log.warning("message_was_corrupt", key=key, reason=str(error))
+        return trades

@@ -4,6 +4,8 @@
 from decimal import Decimal
 
 PLACES = 8
+# What another process or the exchange may write: no sign, no exponent, no NaN, bounded.
+PLAIN_NUMBER = r"[0-9]{1,40}(\.[0-9]{1,40})?"
 
 
 def plain(value: Decimal, places: int = PLACES) -> str:

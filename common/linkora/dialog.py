@@ -18,21 +18,11 @@ from starlette.websockets import WebSocket
 
 from linkora.errors import RequestError, TransientError
 from linkora.hub import Frame, Hub
+from linkora.messages import is_too_deep
 from linkora.sockets import CLOSE_TOO_MANY, CLOSE_WRONG_PARAMETER, Connection, Sockets
 
 # A message of the greatest size has no use for so many; so deep, a decoder's stack still holds.
 MAX_BRACKETS = 4096
-
-
-def is_too_deep(text: str | bytes) -> bool:
-    """Return whether JSON may be nested deeper than the stack holds; to be asked before decoding.
-
-    Python's own bound is not enough: libraries lift it for the whole process (py_ecc, which web3
-    brings, to 100,000), and then 60,000 brackets end the process.
-    """
-    if isinstance(text, str):
-        return text.count("[") + text.count("{") > MAX_BRACKETS
-    return text.count(b"[") + text.count(b"{") > MAX_BRACKETS
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -109,7 +99,7 @@ class _Dialog:
 
     async def _answer(self, text: str | bytes) -> None:
         try:
-            if is_too_deep(text):
+            if is_too_deep(text, MAX_BRACKETS):
                 raise msgspec.DecodeError("nested too deep")
             message = msgspec.json.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

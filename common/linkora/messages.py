@@ -9,13 +9,27 @@ share the symbols publish side by side, each with an epoch of its own.
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
-from linkora.decimals import plain
+from linkora.decimals import PLAIN_NUMBER, plain
 from linkora.errors import CorruptMessage
 from linkora.market import Candle, Level, OrderBook, Trade
+from linkora.timeframes import MINUTE_MS
+
+# What a reader takes: a batch of 5,000 trades, the longest of all, has half a megabyte.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+# So deep, a decoder's stack still holds; a batch of trades has a bracket for each.
+MAX_BRACKETS = 8192
+_YEAR_2100_MS = 4_102_444_800_000
+
+# As JSON schema has it: "$" alone would let a line end follow.
+Number = Annotated[str, msgspec.Meta(pattern=rf"^{PLAIN_NUMBER}(?!\n)$")]
+Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+TimeMs = Annotated[int, msgspec.Meta(ge=0, lt=_YEAR_2100_MS)]
+MinuteMs = Annotated[int, msgspec.Meta(ge=0, lt=_YEAR_2100_MS, multiple_of=MINUTE_MS)]
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -28,60 +42,60 @@ class Position(msgspec.Struct, frozen=True):
 class CandleMessage(msgspec.Struct, frozen=True, kw_only=True):
     """One one-minute candle on ``candles:all`` and ``candles:{symbol}``."""
 
-    symbol: str
-    timestamp: int
-    open: str
-    high: str
-    low: str
-    close: str
-    volume: str
-    quote_volume: str
-    trades: int
-    taker_buy_volume: str
-    taker_buy_quote_volume: str
-    close_time: int
+    symbol: Symbol
+    timestamp: MinuteMs
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number
+    quote_volume: Number
+    trades: Count
+    taker_buy_volume: Number
+    taker_buy_quote_volume: Number
+    close_time: TimeMs
     is_closed: bool
-    revision: int
-    seq: int
-    epoch: int
+    revision: Count
+    seq: Count
+    epoch: Count
 
 
 class LevelMessage(msgspec.Struct, frozen=True):
     """One level of a book: price and quantity as plain strings."""
 
-    price: str
-    quantity: str
+    price: Number
+    quantity: Number
 
 
 class OrderBookMessage(msgspec.Struct, frozen=True, kw_only=True):
     """One order book on ``orderbook:all`` and ``orderbook:{symbol}``."""
 
-    symbol: str
-    timestamp: int
-    last_update_id: int
+    symbol: Symbol
+    timestamp: TimeMs
+    last_update_id: Count
     bids: list[LevelMessage]
     asks: list[LevelMessage]
-    seq: int
-    epoch: int
+    seq: Count
+    epoch: Count
 
 
 class TradeMessage(msgspec.Struct, frozen=True, kw_only=True):
     """One trade: an element of ``TradesMessage`` and of the list of recent trades."""
 
-    id: int
-    price: str
-    quantity: str
-    timestamp: int
+    id: Count
+    price: Number
+    quantity: Number
+    timestamp: TimeMs
     is_buyer_maker: bool
 
 
 class TradesMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The newest trades of one symbol on ``trades:all`` and ``trades:{symbol}``, oldest first."""
 
-    symbol: str
-    trades: list[TradeMessage]
-    seq: int
-    epoch: int
+    symbol: Symbol
+    trades: Annotated[list[TradeMessage], msgspec.Meta(min_length=1)]
+    seq: Count
+    epoch: Count
 
 
 M = TypeVar("M")
@@ -121,26 +135,23 @@ def decode_candle(payload: bytes) -> tuple[Candle, Position]:
     Raises:
         CorruptMessage: If ``payload`` is not a candle message.
     """
-    message = _decode(_candle_decoder, payload)
-    try:
-        candle = Candle(
-            symbol=message.symbol,
-            open_time_ms=message.timestamp,
-            close_time_ms=message.close_time,
-            open=Decimal(message.open),
-            high=Decimal(message.high),
-            low=Decimal(message.low),
-            close=Decimal(message.close),
-            volume=Decimal(message.volume),
-            quote_volume=Decimal(message.quote_volume),
-            trades=message.trades,
-            taker_buy_volume=Decimal(message.taker_buy_volume),
-            taker_buy_quote_volume=Decimal(message.taker_buy_quote_volume),
-            is_closed=message.is_closed,
-            revision=message.revision,
-        )
-    except ArithmeticError as error:
-        raise CorruptMessage(f"not a number in {payload[:200]!r}") from error
+    message = decode(_candle_decoder, payload)
+    candle = Candle(
+        symbol=message.symbol,
+        open_time_ms=message.timestamp,
+        close_time_ms=message.close_time,
+        open=Decimal(message.open),
+        high=Decimal(message.high),
+        low=Decimal(message.low),
+        close=Decimal(message.close),
+        volume=Decimal(message.volume),
+        quote_volume=Decimal(message.quote_volume),
+        trades=message.trades,
+        taker_buy_volume=Decimal(message.taker_buy_volume),
+        taker_buy_quote_volume=Decimal(message.taker_buy_quote_volume),
+        is_closed=message.is_closed,
+        revision=message.revision,
+    )
     return candle, Position(message.seq, message.epoch)
 
 
@@ -165,17 +176,14 @@ def decode_order_book(payload: bytes) -> tuple[OrderBook, Position]:
     Raises:
         CorruptMessage: If ``payload`` is not an order book message.
     """
-    message = _decode(_book_decoder, payload)
-    try:
-        book = OrderBook(
-            symbol=message.symbol,
-            timestamp_ms=message.timestamp,
-            last_update_id=message.last_update_id,
-            bids=tuple(Level(Decimal(x.price), Decimal(x.quantity)) for x in message.bids),
-            asks=tuple(Level(Decimal(x.price), Decimal(x.quantity)) for x in message.asks),
-        )
-    except ArithmeticError as error:
-        raise CorruptMessage(f"not a number in {payload[:200]!r}") from error
+    message = decode(_book_decoder, payload)
+    book = OrderBook(
+        symbol=message.symbol,
+        timestamp_ms=message.timestamp,
+        last_update_id=message.last_update_id,
+        bids=tuple(Level(Decimal(x.price), Decimal(x.quantity)) for x in message.bids),
+        asks=tuple(Level(Decimal(x.price), Decimal(x.quantity)) for x in message.asks),
+    )
     return book, Position(message.seq, message.epoch)
 
 
@@ -193,7 +201,7 @@ def decode_trades(payload: bytes) -> TradesMessage:
     Raises:
         CorruptMessage: If ``payload`` is not one.
     """
-    return _decode(_trades_decoder, payload)
+    return decode(_trades_decoder, payload)
 
 
 def trade_message(trade: Trade) -> TradeMessage:
@@ -212,8 +220,28 @@ def level_messages(levels: tuple[Level, ...]) -> list[LevelMessage]:
     return [LevelMessage(plain(level.price), plain(level.quantity)) for level in levels]
 
 
-def _decode(decoder: msgspec.json.Decoder[M], payload: bytes) -> M:
+def decode(decoder: msgspec.json.Decoder[M], payload: bytes) -> M:
+    """Return a message from a channel, whatever it was that came.
+
+    Raises:
+        CorruptMessage: If ``decoder`` cannot make a message of it.
+    """
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise CorruptMessage(f"{len(payload)} bytes: {payload[:200]!r}")
+    if is_too_deep(payload, MAX_BRACKETS):
+        raise CorruptMessage(f"nested too deep: {payload[:200]!r}")
     try:
         return decoder.decode(payload)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptMessage(f"{error}: {payload[:200]!r}") from error
+
+
+def is_too_deep(text: str | bytes, most: int) -> bool:
+    """Return whether JSON has more than ``most`` brackets; to be asked before decoding.
+
+    Python's own bound is not enough: libraries lift it for the whole process (py_ecc, which web3
+    brings, to 100,000), and then 60,000 brackets end the process.
+    """
+    if isinstance(text, str):
+        return text.count("[") + text.count("{") > most
+    return text.count(b"[") + text.count(b"{") > most

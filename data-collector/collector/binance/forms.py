@@ -10,9 +10,9 @@ from typing import Annotated
 
 import msgspec
 
+from linkora.decimals import PLAIN_NUMBER
 from linkora.timeframes import floor_minute_ms
 
-PLAIN_NUMBER = r"[0-9]{1,40}(\.[0-9]{1,40})?"
 _BANNED_UNTIL = re.compile(r"banned until ([0-9]{13})")
 
 # Unix ms before the year 2100: microseconds, which the exchange can also tell, are refused.

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from collector.binance.forms import (
-    PLAIN_NUMBER,
     Depth,
     DiffEvent,
     Envelope,
@@ -19,6 +18,7 @@ from collector.binance.forms import (
     ServerTime,
     TradeEvent,
 )
+from linkora.decimals import PLAIN_NUMBER
 from linkora.errors import CorruptMessage
 from linkora.market import Candle, Level, OrderBook
 from linkora.timeframes import floor_minute_ms
