@@ -3,12 +3,15 @@
 
 import json
 import os
+import re
+import shutil
 import ssl
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from testkit.images import impatient
 from testkit.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,16 +19,31 @@ PROJECT = "linkora-production"
 TIMEOUT_S = 600
 # A database image of one's own, such as one with TimescaleDB where the usual one has none.
 TIMESCALEDB_IMAGE = os.environ.get("TEST_TIMESCALEDB_IMAGE", "timescale/timescaledb:2.28.3-pg16")
+OURS = ("data-collector", "api-server", "order-api", "order-events", "gateway")
+SERVICES = ("timescaledb", "redis", *OURS)
 OVERRIDE = f"""\
 services:
   timescaledb: {{container_name: linkora_production_timescaledb, image: {TIMESCALEDB_IMAGE}}}
   redis: {{container_name: linkora_production_redis}}
   exchange: {{networks: [outside]}}
   chain: {{networks: [outside, front]}}
-"""
-SERVICES = (
-    "timescaledb", "redis", "data-collector", "api-server", "order-api", "order-events", "gateway",
-)  # fmt: skip
+  prometheus: {{volumes: ["./prometheus:/etc/linkora:ro"]}}
+{impatient(OURS)}"""
+PROMETHEUS_INTERVAL_S = 2
+"""Between looks; in the configuration it is 15, and every test would wait for that."""
+
+
+def look_more_often(folder: Path) -> None:
+    """Copy Prometheus's configuration and rules; the times between its looks become short."""
+    shutil.copytree(ROOT / "monitoring/prometheus", folder)
+    configuration = folder / "prometheus.yml"
+    text, count = re.subn(
+        r"(_interval|_timeout): \d+s",
+        rf"\1: {PROMETHEUS_INTERVAL_S}s",
+        configuration.read_text(),
+    )
+    assert count > 3
+    configuration.write_text(text)
 
 
 class Production:
@@ -47,7 +65,8 @@ class Production:
             "EDGE_BURST": "5000", "EDGE_CONNECTIONS": "500", "SKIP_BUILD": "1",
         }  # fmt: skip
         override = folder / "names.yml"
-        override.write_text(OVERRIDE)
+        override.write_text(OVERRIDE.replace("./prometheus", str(folder / "prometheus")))
+        look_more_often(folder / "prometheus")
         files = [f"docker-compose{part}.yml" for part in ("", ".demo", ".prod")]
         self._command = [
             *("docker", "compose", "--env-file", str(self.environment_file), "-p", PROJECT),

@@ -6,7 +6,7 @@ from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 # One running product for all files of the folder.
-ONE_SUITE = ("tests/browser",)
+ONE_SUITE = ("tests/browser", "tests/containers/production")
 
 
 class LoadSuiteScheduling(LoadFileScheduling):  # type: ignore[misc]

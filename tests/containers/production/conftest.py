@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from testkit.images import building
 from testkit.production import Production
 
 
@@ -13,7 +14,8 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
     suite = Production(tmp_path_factory.mktemp("production"))
     suite.script("make_secrets.sh")
     suite.script("make_certificate.sh")
-    suite.run("build", "-q")
+    with building():
+        suite.run("build", "-q")
     try:
         suite.run("up", "-d", "--no-build", "--wait")
         yield suite

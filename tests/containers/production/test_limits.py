@@ -2,12 +2,15 @@
 """Production's gateway with small limits: a flood is refused, and nobody beside it suffers."""
 
 import json
+import os
+import shutil
 import socket
 import ssl
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,8 @@ from testkit.processes import free_port
 from testkit.production import PROJECT, ROOT, TIMEOUT_S, Production
 
 CONNECTIONS = 5
+GATEWAY_USER = 10001
+NOTICE_S = 20
 LIMITS = {
     "EDGE_REQUESTS_PER_S": "20", "EDGE_BURST": "30", "EDGE_CONNECTIONS": str(CONNECTIONS),
     "EDGE_HSTS_S": "60",
@@ -43,14 +48,23 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(2 * TIMEOUT_S)]
 
 
 @pytest.fixture(scope="module")
-def gateway(production: Production) -> Iterator[tuple[str, int]]:
+def certificate(production: Production, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate that no other gateway uses."""
+    folder = tmp_path_factory.mktemp("gateway") / "tls"
+    shutil.copytree(production.folder / "tls", folder)
+    shutil.chown(folder / "privkey.pem", GATEWAY_USER)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gateway(production: Production, certificate: Path) -> Iterator[tuple[str, int]]:
     """One more gateway beside the suite's, with small limits: its name inside and port outside."""
     port = free_port()
     done = subprocess.run(
         ["docker", "run", "-d", "--network", f"{PROJECT}_front", "--read-only", "--cap-drop=ALL",
          "--tmpfs", "/tmp:mode=1777", "-p", f"127.0.0.1:{port}:8443",
          "-v", f"{ROOT}/production/gateway:/production:ro",
-         "-v", f"{production.folder}/tls:/tls:ro",
+         "-v", f"{certificate}:/tls:ro",
          *(part for name, value in LIMITS.items() for part in ("-e", f"{name}={value}")),
          "linkora/gateway:local", "sh", "/production/start.sh"],
         check=True, capture_output=True, text=True, timeout=60,
@@ -136,3 +150,42 @@ def test_one_address_holds_so_many_sockets_and_no_more(gateway: tuple[str, int])
     finally:
         for each in held:
             each.close()
+
+
+def test_a_reload_with_nothing_new_touches_no_worker_and_a_new_certificate_is_served(
+    gateway: tuple[str, int], certificate: Path
+) -> None:
+    name, port = gateway
+    workers, served = workers_of(name), certificate_of(port)
+    assert "nothing has changed" in reload(name)
+    assert (workers_of(name), certificate_of(port)) == (workers, served)
+    subprocess.run(
+        [ROOT / "production/make_certificate.sh"], check=True, capture_output=True, timeout=60,
+        env=os.environ | {"TLS_DIR": str(certificate), "FORCE": "1"},
+    )  # fmt: skip
+    assert reload(name) == ""
+    deadline = time.monotonic() + NOTICE_S
+    while certificate_of(port) == served:
+        assert time.monotonic() < deadline, "the old certificate is still served"
+        time.sleep(0.1)
+
+
+def reload(container: str) -> str:
+    return inside(container, "sh", "/production/start.sh", "reload")
+
+
+def workers_of(container: str) -> str:
+    """Return the numbers of nginx's processes; new ones take their place at each reload."""
+    return inside(container, "sh", "-c", "cat /proc/[0-9]*/stat | grep '(nginx)' | cut -d ' ' -f 1")
+
+
+def inside(container: str, *command: str) -> str:
+    done = subprocess.run(
+        ["docker", "exec", container, *command],
+        check=True, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    return done.stdout
+
+
+def certificate_of(port: int) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", port))

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from testkit.images import building, impatient
 from testkit.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,11 +36,11 @@ COMMAND_TIMEOUT_S = 300
 HEALTHY_TIMEOUT_S = 120
 REPLICAS = 3
 # Container names are fixed in the suite; a suite that a developer has running is left alone.
-OVERRIDE = """\
+OVERRIDE = f"""\
 services:
-  timescaledb: {container_name: linkora_smoke_timescaledb}
-  redis: {container_name: linkora_smoke_redis}
-"""
+  timescaledb: {{container_name: linkora_smoke_timescaledb}}
+  redis: {{container_name: linkora_smoke_redis}}
+{impatient(sorted(SERVICES - {"timescaledb", "redis"}))}"""
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(BUILD_TIMEOUT_S + COMMAND_TIMEOUT_S)]
 
@@ -128,7 +129,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The images, built once; both Composes look for them under the same names."""
     command = compose_commands()[0].values[0]
     builder = Suite(command, tmp_path_factory.mktemp("build"))
-    builder.run("build", timeout_s=BUILD_TIMEOUT_S)
+    with building():
+        builder.run("build", timeout_s=BUILD_TIMEOUT_S)
 
 
 @pytest.fixture(scope="module", params=compose_commands())
