@@ -46,6 +46,15 @@ class Audit:
         self._monotonic_s = monotonic_s
         self._next_s = monotonic_s()
         self._given_up: set[Thing] = set()
+        self._suspected: set[Thing] = set()
+
+    def forget(self) -> None:
+        """Know of no contradiction, after a reset: ids mean other orders now."""
+        self._given_up, self._suspected = set(), set()
+
+    def reads_again(self) -> None:
+        """Note that what the last comparison suspected is read again: once, not for ever."""
+        self._given_up = self._suspected
 
     def is_due(self) -> bool:
         """Return whether it is time for the next comparison."""
@@ -55,7 +64,7 @@ class Audit:
         """Compare orders and positions with the contract; return from where logs must be missing.
 
         Compared are the open ones, orders that changed within the chain's last day, and those
-        that are doubted.
+        that are doubted. Call ``reads_again`` once that is undone: until then it is told again.
 
         Returns:
             None if nothing contradicts, or nothing that reading again has not failed to mend: the
@@ -78,8 +87,11 @@ class Audit:
             raise TransientError("the checkpoint moved during the audit")
         await self._checkpoints.set_discrepancies(len(wrong.keys() & self._given_up))
         new = wrong.keys() - self._given_up
-        self._given_up = set(wrong)
-        return min(wrong[thing] for thing in new) if new else None
+        if not new:
+            self._given_up = set(wrong)
+            return None
+        self._suspected = set(wrong)
+        return min(wrong[thing] for thing in new)
 
     async def _wrong_orders(self, block: Header, doubted: set[int]) -> dict[Thing, int]:
         wrong: dict[Thing, int] = {}

@@ -25,10 +25,12 @@ OPEN_POSITIONS = f"""
     SELECT {POSITION_COLUMNS} FROM positions WHERE status = 'OPEN' AND position_id > $1
     ORDER BY position_id LIMIT $2
 """
-# The newest position before the first id that is missing: what is missing came after it.
+# The newest position before the first id that is missing: what is missing came after it. Among
+# one id more than there are positions, one must be missing if any is.
 BEFORE_MISSING_POSITION = """
     SELECT coalesce((SELECT block_number FROM positions WHERE position_id = min(id) - 1), 0)
-    FROM generate_series($1::bigint, $2::bigint) AS id
+    FROM generate_series($1::bigint,
+                         least($2::bigint, $1 + (SELECT count(*) FROM positions))) AS id
     WHERE NOT EXISTS (SELECT FROM positions WHERE position_id = id)
     HAVING count(*) > 0
 """

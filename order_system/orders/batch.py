@@ -7,7 +7,7 @@ import msgspec
 
 from orders.chain.blocks import Header
 from orders.chain.decode import ContractOrder, ContractPosition
-from orders.chain.forms import RawLog, quantity
+from orders.chain.forms import RawLog
 from orders.events import (
     DeadLetter,
     Event,
@@ -61,9 +61,7 @@ class Batch(msgspec.Struct, frozen=True):
     def dead_letter(self, event: Event, reason: str) -> DeadLetter:
         """Return the log of an event as a dead letter."""
         place = (event.block_number, event.log_index)
-        found = next(
-            x for x in self.logs if (quantity(x.block_number), quantity(x.log_index)) == place
-        )
+        found = next(x for x in self.logs if (x.number, x.index) == place)
         return DeadLetter(
             block_number=event.block_number,
             log_index=event.log_index,

@@ -20,6 +20,8 @@ class ScannerState(msgspec.Struct, frozen=True):
     discrepancies: int
     silence_s: float
     dead_letters: int
+    status_seen: str = ""
+    """What it said itself, where ``status`` is an operator's command that is not done yet."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -58,7 +60,7 @@ def judge(state: ScannerState | None, bounds: Bounds) -> Condition:
         return Condition(is_healthy=True, facts={"event_processor": name})
     lag = max(0, (state.head_block or 0) - (state.last_block or 0))
     problems = []
-    if state.status in {"ERROR", "RESET"}:
+    if {state.status, state.status_seen} & {"ERROR", "RESET"}:
         problems.append(state.detail or state.status)
     if lag > bounds.lag_blocks:
         problems.append(f"{lag} blocks behind the head")

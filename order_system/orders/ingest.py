@@ -52,6 +52,8 @@ class Ingest:
         self._holes: set[int] = set()
         self.doubted: set[int] = set()
         """Orders whose contradiction was taken as it came; the audit looks at them again."""
+        self.last_hash = ""
+        """Hash of the checkpoint as this processor left it; empty if that is not known."""
 
     def forget_holes(self) -> None:
         """Look anew which ids have no order, after a rollback or reset."""
@@ -157,10 +159,15 @@ class Ingest:
                     continue
                 self._chain.distrust(batch.source)
                 batch = await self._read(first, last, is_final=is_final, is_strict=tries_left > 1)
+            except RejectedError as error:
+                log.error("database_refused_range", first=first, last=last, reason=str(error))
+                self._chain.distrust(batch.source)
+                batch = await self._read(first, last, is_final=is_final)
             else:
                 self._progress.events += len(batch.events)
                 self._progress.dead_letters += len(batch.dead_letters)
                 self._progress.last_block = last
+                self.last_hash = batch.last.hash
                 self._chain.known_tokens |= {new.token.address: new.token for new in batch.tokens}
                 self._publish(changes)
                 return

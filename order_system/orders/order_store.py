@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from linkora.database import transient_errors
-from linkora.errors import RejectedError
 from orders import records
 from orders.audit_store import AuditStore
 from orders.batch import Batch, NewToken
@@ -31,7 +30,6 @@ from orders.fold_store import (
 from orders.lifecycle import OrderStep
 from orders.outcomes import Change, CheckpointMoved
 from orders.range_store import (
-    REFUSALS,
     apply_one_by_one,
     check_ids,
     claim,
@@ -39,7 +37,7 @@ from orders.range_store import (
     write_tokens,
 )
 from orders.rows import to_bytes, to_hex
-from orders.state_store import COMPONENT
+from orders.state_store import COMPONENT, refusals
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -52,7 +50,8 @@ LOCK_STATE = """
 """
 ADVANCE = """
     UPDATE system_state SET last_block = $2, last_hash = $3,
-        last_block_time = to_timestamp($4::bigint), updated_at = now()
+        last_block_time = to_timestamp($4::bigint), updated_at = now(),
+        finalized_block = least(finalized_block, $2)
     WHERE component = $1
 """
 INSERT_BLOCKS = """
@@ -120,25 +119,22 @@ class OrderStore(AuditStore):
             Incomplete: If orders are missing.
             RejectedError: If the database refuses a value.
         """
-        try:
-            async with self._transaction() as connection:
-                first_order_id = await self._lock(connection, batch)
-                new = await claim(connection, batch)
-                events = [e for e in batch.events if (e.tx_hash, e.log_index) in new]
-                letters = [d for d in batch.dead_letters if (d.tx_hash, d.log_index) in new]
-                await write_tokens(connection, batch.tokens)
-                if is_cautious:
-                    changes, refused = await apply_one_by_one(connection, events, batch)
-                    letters += refused
-                    holes += sum(letter.topics[0] == ORDER_CREATED for letter in refused)
-                else:
-                    changes = await apply_events(connection, events, batch if is_strict else None)
-                await write_dead_letters(connection, letters)
-                await check_ids(connection, batch, first_order_id, holes)
-                await self._advance(connection, batch)
-                return changes
-        except REFUSALS as error:
-            raise RejectedError(f"database: {type(error).__name__}: {error}") from error
+        async with self._transaction() as connection:
+            first_order_id = await self._lock(connection, batch)
+            new = await claim(connection, batch)
+            events = [e for e in batch.events if (e.tx_hash, e.log_index) in new]
+            letters = [d for d in batch.dead_letters if (d.tx_hash, d.log_index) in new]
+            await write_tokens(connection, batch.tokens)
+            if is_cautious:
+                changes, refused = await apply_one_by_one(connection, events, batch)
+                letters += refused
+                holes += sum(letter.topics[0] == ORDER_CREATED for letter in refused)
+            else:
+                changes = await apply_events(connection, events, batch if is_strict else None)
+            await write_dead_letters(connection, letters)
+            await check_ids(connection, batch, first_order_id, holes)
+            await self._advance(connection, batch)
+            return changes
 
     async def rollback(self, to: Header, expected: int) -> list[Change]:
         """Undo everything after block ``to``, and return the orders that changed.
@@ -149,6 +145,7 @@ class OrderStore(AuditStore):
 
         Raises:
             CheckpointMoved: If the checkpoint has moved since.
+            RejectedError: If the database refuses the header.
         """
         async with self._transaction() as connection:
             row = await connection.fetchrow(LOCK_STATE, COMPONENT)
@@ -181,20 +178,17 @@ class OrderStore(AuditStore):
         Raises:
             RejectedError: If the database refuses a value (still).
         """
-        try:
-            async with self._transaction() as connection:
-                await connection.fetchrow(LOCK_STATE, COMPONENT)
-                await write_tokens(connection, tokens)
-                step = OrderStep(event, None, None)
-                insert = INSERT_ORDER_EVENTS if event.is_order else INSERT_POSITION_EVENTS
-                await connection.execute(insert, records.encode([records.event_row(step)]))
-                await connection.execute(RESOLVE_DEAD_LETTER, letter_id)
-                if event.is_order:
-                    return await refold_orders(connection, [event.id])
-                await refold_positions(connection, [event.id])
-                return []
-        except REFUSALS as error:
-            raise RejectedError(f"database: {type(error).__name__}: {error}") from error
+        async with self._transaction() as connection:
+            await connection.fetchrow(LOCK_STATE, COMPONENT)
+            await write_tokens(connection, tokens)
+            step = OrderStep(event, None, None)
+            insert = INSERT_ORDER_EVENTS if event.is_order else INSERT_POSITION_EVENTS
+            await connection.execute(insert, records.encode([records.event_row(step)]))
+            await connection.execute(RESOLVE_DEAD_LETTER, letter_id)
+            if event.is_order:
+                return await refold_orders(connection, [event.id])
+            await refold_positions(connection, [event.id])
+            return []
 
     async def _lock(self, connection: "Connection", batch: Batch) -> int | None:
         row = await connection.fetchrow(LOCK_STATE, COMPONENT)
@@ -211,7 +205,7 @@ class OrderStore(AuditStore):
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator["Connection"]:
-        with transient_errors():
+        with transient_errors(), refusals():
             async with self._pool.acquire() as connection, connection.transaction():
                 yield connection
 

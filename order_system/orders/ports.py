@@ -84,8 +84,8 @@ class Checkpoints(Protocol):
     ) -> None:
         """Write status and a sign of life."""
 
-    async def obey(self, detail: str) -> None:
-        """Take an operator's command as read."""
+    async def obey(self, command: Status, detail: str) -> None:
+        """Note that an operator's command is done."""
 
     async def set_discrepancies(self, count: int) -> None:
         """Write how many open orders are contradicted."""

@@ -68,7 +68,8 @@ STATISTICS = """
                  date_trunc('hour', $1::timestamptz, 'UTC') + interval '1 hour' AS next_hour) since
 """
 STATE = """
-    SELECT status, detail, chain_id::bigint AS chain_id, contract_address, start_block, last_block,
+    SELECT status, status_seen, detail, chain_id::bigint AS chain_id, contract_address,
+           start_block, last_block,
            extract(epoch from last_block_time)::bigint AS last_block_time_s, head_block,
            finalized_block, discrepancies, extract(epoch from now() - updated_at) AS silence_s,
            (SELECT count(*) FROM dead_letters WHERE source = system_state.component

@@ -12,7 +12,7 @@ from orders.events import DeadLetter, Event
 from orders.fold_store import apply_events
 from orders.outcomes import Change, Incomplete
 from orders.rows import to_bytes, to_hex
-from orders.state_store import COMPONENT
+from orders.state_store import COMPONENT, REFUSALS
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -39,13 +39,13 @@ INSERT_DEAD_LETTERS = """
     ON CONFLICT (source, tx_hash, log_index) DO UPDATE SET reason = excluded.reason
 """
 COUNT_ORDERS = "SELECT coalesce(sum(total), 0)::bigint FROM order_counts"
+# Among so many ids more than there are orders, the wanted number of missing ones must be.
 MISSING_ORDERS = """
-    SELECT id FROM generate_series($1::bigint, $2::bigint) AS id
+    SELECT id FROM generate_series($1::bigint, least($2::bigint, $1 + $4::bigint + $3)) AS id
     WHERE NOT EXISTS (SELECT FROM orders WHERE order_id = id) LIMIT $3
 """
 MAX_MISSING = 1000
 """Missing ids that are looked at one by one at once."""
-REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 
 async def claim(connection: "Connection", batch: Batch) -> set[tuple[str, int]]:
@@ -112,5 +112,5 @@ async def check_ids(
     count = await connection.fetchval(COUNT_ORDERS)
     if count + holes < batch.next_order_id - first_id:
         last = batch.next_order_id - 1
-        rows = await connection.fetch(MISSING_ORDERS, first_id, last, MAX_MISSING + holes)
+        rows = await connection.fetch(MISSING_ORDERS, first_id, last, MAX_MISSING + holes, count)
         raise Incomplete([row["id"] for row in rows])

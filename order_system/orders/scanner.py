@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import structlog
 
-from linkora.errors import TransientError
+from linkora.errors import RejectedError, TransientError
 from orders.audit import Audit
 from orders.beginning import begin
 from orders.chain.blocks import ChainIdentity, Tip, is_local
-from orders.chain.faults import ForeignChain, NoContract, RangeTooLarge, StateUnavailable
+from orders.chain.faults import ForeignChain, NoContract, RangeTooLarge
 from orders.chain.reorg import Extend, Hold, Rollback, Sight, Verdict, Wait, judge
 from orders.finality import finalized, lower_head_polls, target
 from orders.ingest import Ingest
@@ -65,14 +65,19 @@ class Scanner:
         """
         try:
             return await self._step()
-        except (RangeTooLarge, StateUnavailable) as error:
-            # Nobody could do with less. Another provider, or the same one later, may give it.
+        except (RangeTooLarge, RejectedError) as error:
+            # Nobody could do with less, or the database refuses what the chain gave. Another
+            # provider, or the same one later, may give something better.
             raise TransientError(f"no provider gives it: {error}") from error
 
     async def _step(self) -> bool:
         state = await self._checkpoints.load()
         if state is None:
-            await begin(self._chain, self._checkpoints, self._limits)
+            try:
+                await begin(self._chain, self._checkpoints, self._limits)
+            except ForeignChain as error:
+                raise TransientError(f"the chain changed while its beginning was sought: {error}",
+                                     None) from error  # fmt: skip
             return True
         if state.is_command and state.status == "RESET":
             await self._reset("an operator asked for it")
@@ -83,8 +88,8 @@ class Scanner:
                 f"{self._limits.contract}: use another database, or RESET",
                 None,
             )
-        if state.identity != self._identity:
-            await self._adopt(state)
+        if (state.identity, state.last_hash) != (self._identity, self._ingest.last_hash):
+            await self._adopt(state)  # the checkpoint is not where this processor left it
         try:
             return await self._follow(state)
         except ForeignChain as error:
@@ -113,9 +118,9 @@ class Scanner:
 
     async def _adopt(self, state: State) -> None:
         self._chain.expect(state.identity)
-        await self._reload_tokens()
-        self._identity = state.identity
+        self._chain.known_tokens = await self._checkpoints.known_tokens()
         self._ingest.forget_holes()
+        self._identity, self._ingest.last_hash = state.identity, state.last_hash
 
     async def _judge(self, state: State, tip: Tip, *, may_unmake_final: bool) -> Verdict:
         stored = await self._checkpoints.window()
@@ -148,24 +153,29 @@ class Scanner:
                 f"{verdict.reason}; RECOVERY takes the chain as it is now, RESET scans anew", tip
             )
         self._lower_polls = 0
-        await self._roll_back(state, verdict.to)
+        if not await self._roll_back(state, verdict.to):
+            return True
         self.progress.reorgs += 1
         depth = state.last_block - verdict.to
         self.progress.deepest_reorg = max(self.progress.deepest_reorg, depth)
         log.warning("reorg_rolled_back", fork_block=verdict.to, depth=depth)
         return True
 
-    async def _roll_back(self, state: State, to: int) -> None:
+    async def _roll_back(self, state: State, to: int) -> bool:
+        """Undo what came after block ``to``; False if another processor was quicker.
+
+        What is remembered of the tables is looked up anew by the next step.
+        """
         header = (await self._chain.headers([to])).get(to)
         if header is None:
             raise TransientError("the chain changed again while the fork was looked for")
         try:
             changes = await self._orders.rollback(header, state.last_block)
         except CheckpointMoved:
-            return
-        self._ingest.forget_holes()
-        await self._reload_tokens()
+            return False
         self._publish(changes)
+        self._ingest.last_hash = ""
+        return True
 
     async def _catch_up(self, state: State, target: int, tip: Tip) -> None:
         near = max(state.last_block, target - self._limits.window_blocks)
@@ -178,28 +188,42 @@ class Scanner:
             log.info("checkpoint_moved")
 
     async def _recover(self, state: State) -> None:
-        """Do what an operator's RECOVERY asks for: replay what was set aside, and compare all."""
-        await self._checkpoints.obey("an operator asked for a recovery")
+        """Do what an operator's RECOVERY asks for: replay what was set aside, and compare all.
+
+        The command is obeyed once that is done: what fails on the way, or ends the process,
+        leaves it standing, and all of it is done again, which does no harm. What follows a
+        repair is the ordinary way up to the head.
+        """
         log.warning("recovery_begun", reason="an operator asked for it")
         self._ingest.forget_holes()
         replayed = await self._audit.replay_dead_letters(state, self._publish)
         log.info("dead_letters_replayed", count=replayed)
-        await self._repair(state, await self._audit.suspect(state, self._ingest.doubted))
+        await self._repair(state, self._ingest.doubted)
+        await self._checkpoints.obey("RECOVERY", "an operator asked for a recovery")
 
     async def _audit_when_due(self, state: State) -> bool:
         if not self._audit.is_due() and not self._ingest.doubted:
             return False
-        doubted = set(self._ingest.doubted)
-        self._ingest.doubted.clear()
-        return await self._repair(state, await self._audit.suspect(state, doubted))
+        return await self._repair(state, self._ingest.doubted)
 
-    async def _repair(self, state: State, block: int | None) -> bool:
-        """Read everything from ``block`` on again; return whether there was something to do."""
-        if block is None:
-            return False
-        log.error("logs_missing", from_block=block)
-        await self._roll_back(state, max(block - 1, state.start_block - 1))
-        return True
+    async def _repair(self, state: State, doubted: set[int]) -> bool:
+        """Undo everything from the first contradiction on, so that it is read again.
+
+        Returns:
+            Whether there was something to undo.
+
+        Raises:
+            TransientError: If it could not be done now: nothing counts as looked at then.
+        """
+        asked = set(doubted)
+        block = await self._audit.suspect(state, asked)
+        if block is not None:
+            log.error("logs_missing", from_block=block)
+            if not await self._roll_back(state, max(block - 1, state.start_block - 1)):
+                raise TransientError("another processor moved the checkpoint before the repair")
+            self._audit.reads_again()
+        doubted -= asked
+        return block is not None
 
     async def _meet_foreign_chain(self, state: State, reason: str) -> bool:
         may_reset = self._limits.resets_restarted_chain and is_local(state.identity.chain_id)
@@ -218,13 +242,12 @@ class Scanner:
         log.warning("scan_reset", reason=reason)
         await self._orders.reset()
         self._identity = None
+        self._audit.forget()
         self._lower_polls = 0
         self._ingest.forget_holes()
+        self._ingest.doubted.clear()
         self._chain.known_tokens = {}
         self._chain.expect(None)
-
-    async def _reload_tokens(self) -> None:
-        self._chain.known_tokens = await self._checkpoints.known_tokens()
 
     async def _hold(self, reason: str, tip: Tip | None) -> bool:
         if self.progress.detail != reason:

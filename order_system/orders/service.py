@@ -157,6 +157,7 @@ async def _follow_chain(
         news.tell,
         time.monotonic,
     )
+    health.fact("providers", reader.troubles)
     wake = asyncio.Event()
     gauges = Gauges(registry)
     follower = Follower(scanner, state, health, gauges, settings.poll_interval_s, wake)

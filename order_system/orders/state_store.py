@@ -2,15 +2,16 @@
 """The event processor's own state: its checkpoint, what it tells of itself, and who leads."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
 
 from linkora.database import transient_errors
-from linkora.errors import TransientError
+from linkora.errors import RejectedError, TransientError
 from orders.chain.blocks import ChainIdentity, Header
+from orders.chain.faults import printable
 from orders.outcomes import State, Status
 from orders.rows import Token, to_bytes, to_hex, token_of
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 COMPONENT = "order_events"
 LEAD_RETRY_S = 1.0
+COMMANDS = frozenset({"RECOVERY", "RESET"})
+"""What an operator may write as status; anything else there is overwritten."""
 
 READ_STATE = """
     SELECT status, status_seen, detail, chain_id::bigint AS chain_id, genesis_hash,
@@ -39,24 +42,36 @@ CREATE_STATE = """
 """
 TELL = """
     UPDATE system_state
-    SET status = CASE WHEN status = status_seen THEN $2 ELSE status END,
-        status_seen = CASE WHEN status = status_seen THEN $2 ELSE status_seen END,
+    SET status = CASE WHEN status <> status_seen AND status IN ('RECOVERY', 'RESET') THEN status
+                      ELSE $2 END,
+        status_seen = CASE WHEN status <> status_seen AND status IN ('RECOVERY', 'RESET')
+                                AND status = $2 THEN status_seen ELSE $2 END,
         detail = $3, head_block = coalesce($4, head_block),
         finalized_block = CASE WHEN $5::bigint IS NULL THEN finalized_block
                                ELSE greatest(finalized_block, least($5, last_block)) END,
         updated_at = now()
     WHERE component = $1
 """
+# Another command that was written meanwhile stays.
 OBEY = """
-    UPDATE system_state SET status = 'RECOVERY', status_seen = 'RECOVERY', detail = $2,
-        updated_at = now()
-    WHERE component = $1
+    UPDATE system_state SET status_seen = $2, detail = $3, updated_at = now()
+    WHERE component = $1 AND status = $2
 """
 SET_DISCREPANCIES = "UPDATE system_state SET discrepancies = $2 WHERE component = $1"
 WINDOW = "SELECT number, hash FROM blocks ORDER BY number"
 UNLEAD = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
 TRY_LEAD = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
 KNOWN_TOKENS = "SELECT address, symbol, decimals, is_assumed FROM tokens"
+REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn the database's refusal of a value into ``RejectedError``."""
+    try:
+        yield
+    except REFUSALS as error:
+        raise RejectedError(f"database: {type(error).__name__}: {error}") from error
 
 
 class StateStore:
@@ -73,7 +88,7 @@ class StateStore:
             return None
         return State(
             status=row["status"],
-            is_command=row["status"] != row["status_seen"],
+            is_command=row["status"] != row["status_seen"] and row["status"] in COMMANDS,
             identity=ChainIdentity(
                 row["chain_id"], to_hex(row["genesis_hash"]), to_hex(row["contract_code_hash"])
             ),
@@ -93,8 +108,12 @@ class StateStore:
         base: Header,
         first_ids: tuple[int | None, int | None],
     ) -> None:
-        """Begin a scan after block ``base``; does nothing if another processor has begun."""
-        with transient_errors():
+        """Begin a scan after block ``base``; does nothing if another processor has begun.
+
+        Raises:
+            RejectedError: If the database refuses the chain's identity or the header.
+        """
+        with transient_errors(), refusals():
             await self._pool.execute(
                 CREATE_STATE,
                 COMPONENT,
@@ -114,6 +133,9 @@ class StateStore:
     ) -> None:
         """Write status and a sign of life; an operator's command that stands there stays.
 
+        Beside a command, ``status_seen`` alone tells how it goes, but for the command's own word:
+        the two must differ for as long as it is to be obeyed.
+
         Args:
             status: How it goes.
             detail: Why, for people.
@@ -121,12 +143,12 @@ class StateStore:
             finalized: The newest final block's number, if it is known; it never goes down.
         """
         with transient_errors():
-            await self._pool.execute(TELL, COMPONENT, status, detail, head, finalized)
+            await self._pool.execute(TELL, COMPONENT, status, printable(detail), head, finalized)
 
-    async def obey(self, detail: str) -> None:
-        """Take an operator's command as read."""
+    async def obey(self, command: Status, detail: str) -> None:
+        """Note that an operator's command is done: where it still stands, it is one no more."""
         with transient_errors():
-            await self._pool.execute(OBEY, COMPONENT, detail)
+            await self._pool.execute(OBEY, COMPONENT, command, detail)
 
     async def set_discrepancies(self, count: int) -> None:
         """Write how many open orders the contract's own state contradicts."""

@@ -46,12 +46,19 @@ class FlakyProxy:
         self.max_calls = max_calls
         self.seen: dict[str, int] = {}
         self.requests = 0
+        self.answered = 0
+        """Requests that are answered honestly before any is spoilt."""
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
         calls = await request.json()
-        fault = self._rng.choice(self.faults) if self._rng.random() < self.rate else ""
+        self.answered -= 1
+        fault = (
+            self._rng.choice(self.faults)
+            if self._rng.random() < self.rate and self.answered < 0
+            else ""
+        )
         if fault:
             self.seen[fault] = self.seen.get(fault, 0) + 1
         if self.max_calls is not None and len(calls) > self.max_calls:

@@ -63,7 +63,7 @@ class ChainClient:
                 ("eth_getCode", [self._contract, "latest"]),
             ]
         )
-        digits = forms.text(code)
+        digits = forms.digits(code)
         if digits == "0x":
             return None
         return ChainIdentity(
@@ -134,7 +134,7 @@ class ChainClient:
             for address in addresses
             for selector in (DECIMALS, SYMBOL)
         ]
-        answers = [forms.text_or_none(raw) or "" for raw in await self._many.each(calls)]
+        answers = [forms.digits_or_none(raw) or "" for raw in await self._many.each(calls)]
         tokens = []
         for address, decimals, symbol in zip(addresses, answers[::2], answers[1::2], strict=True):
             told = decode_decimals(decimals)
@@ -148,7 +148,7 @@ class ChainClient:
             StateUnavailable: If the node has no state of that block.
         """
         (code,) = await self._node.calls([("eth_getCode", [self._contract, hex(block)])])
-        return forms.text(code) != "0x"
+        return forms.digits(code) != "0x"
 
     async def next_ids(self, block: int) -> tuple[int, int]:
         """Return the contract's ``nextOrderId`` and ``nextPositionId`` at a block's end.

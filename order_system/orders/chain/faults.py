@@ -81,11 +81,16 @@ _TOO_LARGE = re.compile(
     re.IGNORECASE,
 )
 _REVERTED = re.compile(r"revert|invalid opcode|out of gas|stack (over|under)flow", re.IGNORECASE)
+_SECONDS = re.compile(r"\s*([0-9]{1,12})\s*")
 _SUGGESTED = re.compile(r"\[\s*(0x[0-9a-f]+)\s*,\s*(0x[0-9a-f]+)\s*\]", re.IGNORECASE)
 _LIMIT = re.compile(
     r"(\d[\d,]*)\s*(k)?[ -]*blocks?|range[^0-9]{0,20}(\d[\d,]*)\s*(k)?\b", re.IGNORECASE
 )
 
+MESSAGE_CHARS = 1000
+"""Of a provider's words, read and searched at most."""
+RETRY_AFTER_MOST_S = 60.0
+"""However long a provider wants to be left alone: it may be the only one."""
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 
@@ -98,6 +103,7 @@ def classify(method: str, code: int, message: str) -> LinkoraError:  # noqa: PLR
         code: The error's code.
         message: Its message, of any length.
     """
+    message = printable(message[:MESSAGE_CHARS])
     text = f"{method}: {code}: {message[:300]}"
     if _RATE.search(message):
         return RateLimited(text)
@@ -114,6 +120,11 @@ def classify(method: str, code: int, message: str) -> LinkoraError:  # noqa: PLR
     if code in {METHOD_NOT_FOUND, INVALID_PARAMS}:
         return Unsupported(text)
     return TransientError(text)
+
+
+def printable(text: str) -> str:
+    """Return a stranger's words as what logs, JSON and PostgreSQL's text can all hold."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _is_of_the_past(message: str) -> bool:
@@ -144,8 +155,9 @@ def classify_status(status: int, retry_after: str | None, body: str) -> LinkoraE
         retry_after: The ``Retry-After`` header; only its form in seconds is used.
         body: The beginning of the body.
     """
-    delay_s = float(retry_after) if retry_after and retry_after.strip().isdigit() else None
-    text = f"HTTP {status}: {body[:200]}"
+    seconds = _SECONDS.fullmatch(retry_after or "")
+    delay_s = min(float(seconds[1]), RETRY_AFTER_MOST_S) if seconds else None
+    text = f"HTTP {status}: {printable(body[:200])}"
     if status == 429 or (status in {403, 503} and _RATE.search(body)):
         return RateLimited(text, delay_s)
     if status == 413:

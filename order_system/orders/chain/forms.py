@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-"""Headers, logs and answers in the form in which nodes send them, decoded once. Pure."""
+"""Headers, logs and answers in the form in which nodes send them, decoded and checked once. Pure.
 
+What comes out has the form and the bounds that the rest of the service and the tables rely on
+(Ethereum JSON-RPC specification: quantities, 20-byte addresses, 32-byte hashes and topics); what
+has not is the node's fault, a ``CorruptMessage``, and another node is asked.
+"""
+
+import re
 from typing import TypeVar
 
 import msgspec
@@ -10,6 +16,18 @@ from orders.chain.blocks import Header
 from orders.chain.faults import NodeBehind
 
 T = TypeVar("T")
+MAX_QUANTITY = 2**63 - 1
+"""Of heights, ids of chains and counters: PostgreSQL's bigint ends here, far beyond any chain."""
+MAX_LOG_INDEX = 2**31 - 1
+MAX_TIME_S = 253_402_300_799
+"""The last second of the year 9999, where Python's and ISO 8601's calendars end."""
+_QUANTITY = re.compile(r"0x[0-9a-f]{1,64}", re.IGNORECASE)
+_HASH = re.compile(r"0x[0-9a-f]{64}", re.IGNORECASE)
+_DIGITS = re.compile(r"0x[0-9a-f]*", re.IGNORECASE)
+_LOG = re.compile(
+    r"0x[0-9a-f]{40} 0x[0-9a-f]{64} 0x[0-9a-f]{64} 0x[0-9a-f]{1,16} 0x[0-9a-f]{1,8}"
+    r" 0x[0-9a-f]{1,16}(?: 0x[0-9a-f]{64}){0,4} 0x[0-9a-f]*"
+)
 Raw = msgspec.Raw | LinkoraError
 """The result of one call, not decoded yet, or its error."""
 
@@ -25,7 +43,11 @@ class RawHeader(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class RawLog(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """A log as nodes send it."""
+    """A log as nodes send it; all that is hexadecimal is in lower case afterwards.
+
+    Raises:
+        ValueError: If a field has not the form or the size that it must have.
+    """
 
     address: str
     topics: tuple[str, ...]
@@ -37,6 +59,40 @@ class RawLog(msgspec.Struct, frozen=True, rename="camel", gc=False):
     block_timestamp: str | None = None
     removed: bool = False
 
+    def __post_init__(self) -> None:
+        """Check all fields at once: this is done for every log there is."""
+        if not _LOG.fullmatch(self._fields()):
+            for name in ("address", "data", "block_hash", "transaction_hash"):
+                msgspec.structs.force_setattr(self, name, getattr(self, name).lower())
+            msgspec.structs.force_setattr(self, "topics", tuple(t.lower() for t in self.topics))
+            if not _LOG.fullmatch(self._fields().lower()):
+                raise ValueError("no log")
+        if len(self.data) % 2 or self.index > MAX_LOG_INDEX or self.number > MAX_QUANTITY:
+            raise ValueError("no log")
+        if self.time_s is not None and self.time_s > MAX_TIME_S:
+            raise ValueError("a log of no time")
+
+    @property
+    def number(self) -> int:
+        """The block's number."""
+        return int(self.block_number, 16)
+
+    @property
+    def index(self) -> int:
+        """The place in the block."""
+        return int(self.log_index, 16)
+
+    @property
+    def time_s(self) -> int | None:
+        """The block's time in Unix seconds, where the node tells it."""
+        return int(self.block_timestamp, 16) if self.block_timestamp else None
+
+    def _fields(self) -> str:
+        return " ".join(
+            (self.address, self.block_hash, self.transaction_hash, self.block_number,
+             self.log_index, self.block_timestamp or "0x0", *self.topics, self.data)
+        )  # fmt: skip
+
 
 def answer(raw: Raw) -> msgspec.Raw:
     """Return a result; raise an error."""
@@ -45,16 +101,16 @@ def answer(raw: Raw) -> msgspec.Raw:
     return raw
 
 
-def quantity(text: str) -> int:
+def quantity(text: str, most: int = MAX_QUANTITY) -> int:
     """Return a number given as 0x-hex.
 
     Raises:
-        CorruptMessage: If it is none.
+        CorruptMessage: If it is none, or more than ``most``.
     """
-    try:
-        return int(text, 16)
-    except ValueError:
-        raise CorruptMessage(f"no number: {text[:80]!r}") from None
+    number = int(text, 16) if _QUANTITY.fullmatch(text) else None
+    if number is None or number > most:
+        raise CorruptMessage(f"no number up to {most}: {text[:80]!r}")
+    return number
 
 
 def text(raw: Raw) -> str:
@@ -62,9 +118,17 @@ def text(raw: Raw) -> str:
     return _decode(_string, answer(raw))
 
 
-def text_or_none(raw: Raw) -> str | None:
-    """Return a result that is a string; None where the node or the contract refuses."""
-    return None if isinstance(raw, RejectedError) else text(raw)
+def digits(raw: Raw) -> str:
+    """Return a result that is bytes, as 0x-hex."""
+    found = text(raw)
+    if len(found) % 2 or not _DIGITS.fullmatch(found):
+        raise CorruptMessage(f"no bytes: {found[:80]!r}")
+    return found.lower()
+
+
+def digits_or_none(raw: Raw) -> str | None:
+    """Return a result that is bytes; None where the node or the contract refuses."""
+    return None if isinstance(raw, RejectedError) else digits(raw)
 
 
 def logs(raw: Raw) -> list[RawLog]:
@@ -91,19 +155,31 @@ def header_or_none(raw: Raw) -> Header | None:
         return None
     if found.number is None or found.hash is None:
         raise CorruptMessage("a block without number or hash")
+    bloom = found.logs_bloom or ""
+    if bloom and not _DIGITS.fullmatch(bloom):
+        raise CorruptMessage(f"no Bloom filter: {bloom[:80]!r}")
     return Header(
         number=quantity(found.number),
-        hash=found.hash,
-        parent_hash=found.parent_hash,
-        time_s=quantity(found.timestamp),
-        logs_bloom=found.logs_bloom or "",
+        hash=_hash(found.hash),
+        parent_hash=_hash(found.parent_hash),
+        time_s=quantity(found.timestamp, MAX_TIME_S),
+        logs_bloom=bloom,
     )
 
 
 def counter_or_none(raw: Raw) -> int | None:
     """Return a counter of the contract; None if the node has no such state, or it no counter."""
-    digits = text_or_none(raw)
-    return quantity(digits) if digits is not None and len(digits) == 66 else None
+    word = digits_or_none(raw)
+    if word is None or len(word) != 66:
+        return None
+    count = int(word, 16)
+    return count if count <= MAX_QUANTITY else None  # nothing that is counted up by one
+
+
+def _hash(text: str) -> str:
+    if not _HASH.fullmatch(text):
+        raise CorruptMessage(f"no hash: {text[:80]!r}")
+    return text.lower()
 
 
 _string = msgspec.json.Decoder(str)

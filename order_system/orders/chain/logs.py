@@ -18,7 +18,7 @@ from orders.chain.blocks import Header
 from orders.chain.bloom import may_hold
 from orders.chain.decode import LOG_FORMS, NEXT_ORDER_ID, NEXT_POSITION_ID
 from orders.chain.faults import NodeBehind, RangeTooLarge, Suspicious, Unsupported
-from orders.chain.forms import Raw, RawLog, quantity
+from orders.chain.forms import Raw, RawLog
 from orders.chain.many import BlockTag, ManyReader
 from orders.chain.rpc import Call, RpcNode
 
@@ -131,14 +131,10 @@ class LogReader:
         last: int,
     ) -> LogRange:
         ordered = self._check(logs, {h.number: h.hash for h in headers}, first, last)
-        times = {h.number: h.time_s for h in headers}
-        times |= {
-            quantity(log.block_number): quantity(log.block_timestamp)
-            for log in ordered
-            if log.block_timestamp
-        }
-        missing = {log.block_hash for log in ordered if quantity(log.block_number) not in times}
-        times |= await self._times(sorted(missing))
+        times = {log.number: log.time_s for log in ordered if log.time_s is not None}
+        times |= {h.number: h.time_s for h in headers}  # what a header says comes before
+        missing = {log.number: log.block_hash for log in ordered if log.number not in times}
+        times |= await self._times(missing)
         next_order_id, next_position_id = (forms.counter_or_none(answer) for answer in state)
         return LogRange(headers, tuple(ordered), times, next_order_id, next_position_id)
 
@@ -147,16 +143,17 @@ class LogReader:
     ) -> list[RawLog]:
         """Return the logs in order, once each of them has its place in the range."""
         placed: dict[tuple[int, int], RawLog] = {}
+        homes: dict[str, int] = {}
         for log in logs:
-            number = quantity(log.block_number)
-            place = (number, quantity(log.log_index))
-            known = hashes.setdefault(number, log.block_hash)
+            number = log.number
+            place = (number, log.index)
             if (
                 not first <= number <= last
                 or log.removed
                 or place in placed
-                or known != log.block_hash
-                or log.address.lower() != self._contract
+                or hashes.setdefault(number, log.block_hash) != log.block_hash
+                or homes.setdefault(log.transaction_hash, number) != number
+                or log.address != self._contract
                 or not log.topics
                 or log.topics[0] not in LOG_FORMS
             ):
@@ -181,9 +178,11 @@ class LogReader:
         except RangeTooLarge as error:
             raise TransientError(f"{self.name}: one block is too large for it: {error}") from error
 
-    async def _times(self, hashes: Sequence[str]) -> dict[int, int]:
-        calls: list[Call] = [("eth_getBlockByHash", [block, False]) for block in hashes]
+    async def _times(self, hashes: dict[int, str]) -> dict[int, int]:
+        calls: list[Call] = [("eth_getBlockByHash", [block, False]) for block in hashes.values()]
         headers = [forms.header(raw) for raw in await self._many.each(calls)]
+        if {header.number: header.hash for header in headers} != hashes:
+            raise TransientError(f"{self.name}: other blocks than were asked for")
         return {header.number: header.time_s for header in headers}
 
     def _call(self, data: str, tag: BlockTag) -> Call:

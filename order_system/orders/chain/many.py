@@ -105,7 +105,7 @@ class ManyReader:
                 sizes.append(len(part))
         answers: list[str] = []
         for raw, size in zip(await self.each(calls), sizes, strict=True):
-            answers += _split(forms.text(raw), words, size)
+            answers += _split(forms.digits(raw), words, size)
         return answers
 
     async def _read_singly(self, selector: str, places: Sequence[Place]) -> list[str]:
@@ -117,7 +117,7 @@ class ManyReader:
             for i, block in places
         ]
         answers = await self.each(calls)
-        return ["" if isinstance(raw, CallReverted) else forms.text(raw) for raw in answers]
+        return ["" if isinstance(raw, CallReverted) else forms.digits(raw) for raw in answers]
 
     async def each(self, calls: Sequence[Call]) -> list[forms.Raw]:
         """Return the answers of any number of calls, in requests of a bounded size."""

@@ -177,6 +177,8 @@ class NodePool:
         seat.is_verified = False
         seat.last_error = str(error)
         seat.ready_at_s = self._monotonic_s() + seat.backoff.next_delay_s(after_s)
+        if isinstance(error, CorruptMessage) and len(self.seats) > 1:
+            seat.ready_at_s = self._monotonic_s() + DISTRUST_S
         log.warning("provider_failed", provider=seat.client.name, error=str(error)[:300])
 
     def _failure(self, worst: LinkoraError | None) -> LinkoraError:

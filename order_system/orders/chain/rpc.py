@@ -23,6 +23,10 @@ Call = tuple[str, list[Any]]
 """Method and parameters."""
 
 ERROR_BODY_BYTES = 4096
+MAX_DEPTH = 4096
+"""Python's own bound is not enough: libraries that web3.py brings lift it to 100,000."""
+_DEPTH_OF_ANSWERS = 12
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class RpcErrorBody(msgspec.Struct, frozen=True):
@@ -128,6 +132,8 @@ class RpcNode(AsyncJSONBaseProvider):
         return b"".join(chunks)
 
     def _decode(self, calls: Sequence[Call], raw: bytes) -> list[Answer]:
+        if is_too_deep(raw):
+            raise TransientError(f"{self.name}: no JSON-RPC answer: nested too deep")
         try:
             if raw.lstrip()[:1] == b"[":
                 return _answers.decode(raw)
@@ -137,6 +143,20 @@ class RpcNode(AsyncJSONBaseProvider):
         if whole.error is not None:
             raise classify(calls[0][0], whole.error.code, whole.error.message)
         raise TransientError(f"{self.name}: one answer to a batch")
+
+
+def is_too_deep(raw: bytes) -> bool:
+    """Return whether JSON may be nested deeper than the stack holds; to be asked before decoding.
+
+    The greatest answers have a million brackets and a depth of six: what the innermost ones are
+    taken out of again and again is soon empty, but for brackets within strings.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False
+    brackets = raw.translate(None, _NO_BRACKETS)
+    for _ in range(_DEPTH_OF_ANSWERS):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return len(brackets) > MAX_DEPTH
 
 
 def _refusal(status: int, retry_after: str | None, body: str) -> LinkoraError:

@@ -17,7 +17,7 @@ from orders.chain.blocks import Header
 from orders.chain.client import ChainClient
 from orders.chain.decode import ContractOrder, ContractPosition, decode_log
 from orders.chain.faults import StateUnavailable, Suspicious
-from orders.chain.forms import RawLog, quantity
+from orders.chain.forms import RawLog
 from orders.chain.logs import LogRange
 from orders.events import DeadLetter, Event, OrderCreated, PositionOpened
 
@@ -92,7 +92,7 @@ async def _terms_at_creation(
     created = needs_own_block(events)
     if not created:
         return {}
-    hashes = {quantity(entry.block_number): entry.block_hash for entry in found.logs}
+    hashes = {entry.number: entry.block_hash for entry in found.logs}
     places = [
         (event.id, Header(event.block_number, hashes[event.block_number], "", 0))
         for event in created
@@ -118,7 +118,7 @@ def decode_logs(found: LogRange) -> tuple[list[Event], list[DeadLetter]]:
     events: list[Event] = []
     dead_letters: list[DeadLetter] = []
     for entry in found.logs:
-        number = quantity(entry.block_number)
+        number = entry.number
         time_s = found.times[number]
         try:
             subject, change = decode_log(entry.topics, entry.data)
@@ -126,7 +126,7 @@ def decode_logs(found: LogRange) -> tuple[list[Event], list[DeadLetter]]:
                 id=subject,
                 change=change,
                 block_number=number,
-                log_index=quantity(entry.log_index),
+                log_index=entry.index,
                 tx_hash=entry.transaction_hash,
                 block_time_s=time_s,
             )
@@ -142,8 +142,8 @@ def decode_logs(found: LogRange) -> tuple[list[Event], list[DeadLetter]]:
 
 def _dead(entry: RawLog, time_s: int, reason: str) -> DeadLetter:
     return DeadLetter(
-        block_number=quantity(entry.block_number),
-        log_index=quantity(entry.log_index),
+        block_number=entry.number,
+        log_index=entry.index,
         tx_hash=entry.transaction_hash,
         block_time_s=time_s,
         topics=entry.topics,
@@ -156,8 +156,7 @@ def _log_at(found: LogRange, event: Event) -> RawLog:
     return next(
         entry
         for entry in found.logs
-        if (quantity(entry.block_number), quantity(entry.log_index))
-        == (event.block_number, event.log_index)
+        if (entry.number, entry.index) == (event.block_number, event.log_index)
     )
 
 
