@@ -46,20 +46,20 @@ say_left_out() {
   for each in ${left_out[@]+"${left_out[@]}"}; do echo "** TESTS NOT RUN: $each **"; done
 }
 # Files of tests run side by side, each worker with servers of its own; a given Redis is one for
-# all, and is emptied by each test that uses it. Then the Compose files' tests, which change the
-# machine's networks: a browser would lose its connections.
+# all, and is emptied by each test that uses it. Then the Compose files' tests in the same way: they
+# change the machine's networks, and a browser would lose its connections.
 workers=$(($(nproc) < 4 ? $(nproc) : 4))
 [ -z "${TEST_REDIS_URL:-}" ] || workers=0
 tests_in_parts() { # sets result: pytest's exit code, the worse of the two
-  python -P -m pytest -m "not compose${selection:+ and $selection}" \
-    -n "$workers" --dist loadfile --max-worker-restart 0 "$@"
-  local side_by_side=$?
-  python -P -m pytest -m "compose${selection:+ and $selection}" "$@"
+  local side_by_side=(-n "$workers" --dist loadfile --max-worker-restart 0)
+  python -P -m pytest "${side_by_side[@]}" -m "not compose${selection:+ and $selection}" "$@"
+  local first=$?
+  python -P -m pytest "${side_by_side[@]}" -m "compose${selection:+ and $selection}" "$@"
   local compose=$?
   # 5, no test to run, counts only if both say so.
-  [ $side_by_side -ne 5 ] || side_by_side=$compose
-  [ $compose -ne 5 ] || compose=$side_by_side
-  result=$((side_by_side > compose ? side_by_side : compose))
+  [ $first -ne 5 ] || first=$compose
+  [ $compose -ne 5 ] || compose=$first
+  result=$((first > compose ? first : compose))
 }
 # What failed is run once more, alone: on a busy machine a test may wait for too long. Whatever
 # passes only then is named as flaky, which is a finding too, but of the test.
