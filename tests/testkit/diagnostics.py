@@ -3,7 +3,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -113,21 +113,24 @@ def contradictions(state: str, check: Run, patience_s: float = NOTICE_S) -> list
         patience_s: How long the services have to notice what is broken.
     """
     deadline = time.monotonic() + patience_s
-    while (wrong := _contradictions(state, check)) and time.monotonic() < deadline:
-        time.sleep(2)
-    return wrong
+    wrong = _contradictions(state, check, SCRIPTS)
+    while wrong and time.monotonic() < deadline:
+        time.sleep(1)
+        wrong = _contradictions(state, check, wrong)  # the others have said the right thing
+    return list(wrong.values())
 
 
-def _contradictions(state: str, check: Run) -> list[str]:
+def _contradictions(state: str, check: Run, names: Iterable[str]) -> dict[str, str]:
+    """Return what is wrong by the script's name."""
     with ThreadPoolExecutor(len(SCRIPTS)) as pool:
-        said = {name: pool.submit(check, name, *options) for name, options in SCRIPTS.items()}
-    wrong = []
+        said = {name: pool.submit(check, name, *SCRIPTS[name]) for name in names}
+    wrong = {}
     for name, done in said.items():
         code, text = done.result()
         wanted = EXPECTED[state][name]
         missing = [line for line in wanted.lines if not _is_said(line, text)]
         if code != wanted.code or missing:
-            wrong.append(f"{name} exited {code} (not {wanted.code}?) without {missing}:\n{text}")
+            wrong[name] = f"{name} exited {code} (not {wanted.code}?) without {missing}:\n{text}"
     return wrong
 
 
