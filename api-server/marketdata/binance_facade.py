@@ -41,6 +41,7 @@ from marketdata.binance_wire import (
     symbol_info,
 )
 from marketdata.params import CandleRange
+from marketdata.replies import staleness
 
 
 class Queries(Protocol):
@@ -67,7 +68,7 @@ class Newest(Protocol):
     async def newest_trades(  # noqa: D102
         self, symbol: str, limit: int
     ) -> tuple[list[TradeMessage], bool]: ...
-    async def newest_price(self, symbol: str) -> str | None: ...  # noqa: D102
+    async def newest_price(self, symbol: str) -> tuple[str | None, bool]: ...  # noqa: D102
 
 
 class Days(Protocol):
@@ -144,7 +145,8 @@ class BinanceFacade:
         start_ms, end_ms = time_of(query, "startTime"), time_of(query, "endTime")
         await self._known(symbol)
         if interval == SECOND:
-            return json_response(await self._seconds(symbol, start_ms, end_ms, limit))
+            rows, is_stale = await self._seconds(symbol, start_ms, end_ms, limit)
+            return json_response(rows, headers=staleness(is_stale))
         frame = in_zone(INTERVALS[interval], shift_ms)
         if frame is None:
             raise not_valid("timeZone")
@@ -155,25 +157,27 @@ class BinanceFacade:
         """``depth``: as many levels as are wanted and kept."""
         symbol = await self._known(symbol_of(request.query_params))
         limit = limit_of(request.query_params, 100, MAX_DEPTH)
-        book, _ = await self._newest.newest_book(symbol)
+        book, is_stale = await self._newest.newest_book(symbol)
         if book is None:
             return json_response({"lastUpdateId": 0, "bids": [], "asks": []})
-        return json_response(depth(book, limit))
+        return json_response(depth(book, limit), headers=staleness(is_stale))
 
     async def aggregate_trades(self, request: Request) -> Response:
         """``aggTrades``: of the recent trades, the oldest first."""
-        return json_response([aggregate_trade(trade) for trade in await self._trades(request)])
+        trades, is_stale = await self._trades(request)
+        return json_response([aggregate_trade(x) for x in trades], headers=staleness(is_stale))
 
     async def trades(self, request: Request) -> Response:
         """``trades``: the recent ones, the oldest first."""
-        return json_response([single_trade(trade) for trade in await self._trades(request)])
+        trades, is_stale = await self._trades(request)
+        return json_response([single_trade(x) for x in trades], headers=staleness(is_stale))
 
     async def ticker_price(self, request: Request) -> Response:
         """``ticker/price`` of one, some or all symbols."""
         names = await self._asked(request)
-        prices = [(name, await self._newest.newest_price(name)) for name in names]
-        told = [{"symbol": name, "price": price} for name, price in prices if price is not None]
-        return _one_or_all(request, told)
+        prices = [(name, *await self._newest.newest_price(name)) for name in names]
+        told = [{"symbol": name, "price": price} for name, price, _ in prices if price is not None]
+        return _one_or_all(request, told, any(is_stale for _, _, is_stale in prices))
 
     async def ticker_day(self, request: Request) -> Response:
         """``ticker/24hr`` of one, some or all symbols."""
@@ -182,18 +186,20 @@ class BinanceFacade:
             raise illegal("type", "^(FULL|MINI)$")
         names = await self._asked(request)
         days = await self._days.newest()
-        told = []
+        told, are_stale = [], False
         for name in names:
             if name in days:
-                book, _ = await self._newest.newest_book(name)
+                book, is_stale = await self._newest.newest_book(name)
                 told.append(day_ticker(days[name], book, is_mini=kind == "MINI"))
-        return _one_or_all(request, told)
+                are_stale |= is_stale
+        return _one_or_all(request, told, are_stale)
 
     async def ticker_book(self, request: Request) -> Response:
         """``ticker/bookTicker`` of one, some or all symbols."""
-        told = []
+        told, are_stale = [], False
         for name in await self._asked(request):
-            book, _ = await self._newest.newest_book(name)
+            book, is_stale = await self._newest.newest_book(name)
+            are_stale |= is_stale
             if book is not None and book.bids and book.asks:
                 best = book_ticker(book)
                 told.append(
@@ -205,16 +211,16 @@ class BinanceFacade:
                         "askQty": best["A"],
                     }
                 )
-        return _one_or_all(request, told)
+        return _one_or_all(request, told, are_stale)
 
-    async def _trades(self, request: Request) -> list[TradeMessage]:
+    async def _trades(self, request: Request) -> tuple[list[TradeMessage], bool]:
         query = request.query_params
         symbol = await self._known(symbol_of(query))
         limit = limit_of(query, 500, MAX_TRADES)
         from_id = number_of(query, "fromId")
         start_ms = time_of(query, "startTime")
         end_ms = time_of(query, "endTime")
-        recent, _ = await self._newest.newest_trades(symbol, MAX_TRADES)
+        recent, is_stale = await self._newest.newest_trades(symbol, MAX_TRADES)
         kept = [
             trade
             for trade in reversed(recent)
@@ -223,20 +229,20 @@ class BinanceFacade:
             and (end_ms is None or trade.timestamp <= end_ms)
         ]
         from_start = from_id is not None or start_ms is not None
-        return kept[:limit] if from_start else kept[-limit:]
+        return kept[:limit] if from_start else kept[-limit:], is_stale
 
     async def _seconds(
         self, symbol: str, start_ms: int | None, end_ms: int | None, limit: int
-    ) -> list[list[Any]]:
+    ) -> tuple[list[list[Any]], bool]:
         """Return rows of one second, as far back as the recent trades reach without a hole."""
-        recent, _ = await self._newest.newest_trades(symbol, MAX_TRADES)
+        recent, is_stale = await self._newest.newest_trades(symbol, MAX_TRADES)
         rows = [
             kline_row(candle)
             for candle in fold(symbol, recent)
             if (start_ms is None or candle.open_time_ms >= start_ms)
             and (end_ms is None or candle.open_time_ms <= end_ms)
         ]
-        return rows[-limit:] if start_ms is None else rows[:limit]
+        return rows[-limit:] if start_ms is None else rows[:limit], is_stale
 
     async def _asked(self, request: Request) -> list[str]:
         names = symbols_of(request.query_params)
@@ -250,12 +256,12 @@ class BinanceFacade:
         return name
 
 
-def _one_or_all(request: Request, told: list[dict[str, Any]]) -> Response:
+def _one_or_all(request: Request, told: list[dict[str, Any]], are_stale: bool) -> Response:
     if "symbol" in request.query_params:
         if not told:
             raise invalid_symbol()
-        return json_response(told[0])
-    return json_response(told)
+        return json_response(told[0], headers=staleness(are_stale))
+    return json_response(told, headers=staleness(are_stale))
 
 
 def _now_ms() -> int:

@@ -25,7 +25,8 @@ class Board:
     Attributes:
         symbols: The known symbols in alphabetical order.
         live: The symbols of whose candles everything has been heard.
-        is_connected: Whether news arrive at all.
+        is_connected: Whether news of candles arrive at all.
+        are_books_live: Whether every news of order books has been heard.
 
     Args:
         max_windows: How many (symbol, timeframe) windows are kept.
@@ -39,6 +40,7 @@ class Board:
         self.symbols: list[str] = []
         self.live: set[str] = set()
         self.is_connected = False
+        self.are_books_live = False
         self._max_rows = max_rows
         self._max_windows = max_windows
         self._windows: OrderedDict[Key, Window] = OrderedDict()
@@ -100,8 +102,14 @@ class Board:
         return True
 
     def take_trades(self, message: TradesMessage) -> None:
-        """Take in trades of one symbol; the oldest make room."""
+        """Take in trades of one symbol; the oldest make room.
+
+        The exchange numbers trades without a hole: those before one are forgotten, so that nobody
+        is told a list in which some are missing.
+        """
         kept = self.trades.setdefault(message.symbol, deque(maxlen=MAX_TRADES))
+        if kept and message.trades[0].id != kept[-1].id + 1:
+            kept.clear()
         kept.extend(message.trades)
 
     def newest_pair(self, symbol: str, frame: Timeframe, now_ms: int) -> list[Candle]:

@@ -75,7 +75,7 @@ class Newest:
     async def newest_book(self, symbol: str) -> tuple[OrderBook | None, bool]:
         """Return the newest book, and whether it may be stale."""
         known = self._board.books.get(symbol)
-        if known is not None and self._board.is_connected:
+        if known is not None and self._board.are_books_live:
             return known, False
         try:
             stored = await self._queries.newest_book(symbol)
@@ -87,10 +87,10 @@ class Newest:
             return known, False
         return stored, False
 
-    async def newest_price(self, symbol: str) -> str | None:
-        """Return the newest close, ``None`` if there is none."""
-        pair, _ = await self.newest_pair(symbol, TIMEFRAMES["1"])
-        return plain(pair[-1].close) if pair else None
+    async def newest_price(self, symbol: str) -> tuple[str | None, bool]:
+        """Return the newest close, ``None`` if there is none, and whether it may be stale."""
+        pair, is_stale = await self.newest_pair(symbol, TIMEFRAMES["1"])
+        return plain(pair[-1].close) if pair else None, is_stale
 
     async def newest_pair(self, symbol: str, frame: Timeframe) -> tuple[list[Candle], bool]:
         """Return the bucket before the newest, the newest; and whether they may be stale."""

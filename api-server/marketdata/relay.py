@@ -7,6 +7,7 @@ Messages are applied as they come; where some may have been missed, ``Rereader``
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
@@ -15,13 +16,12 @@ from redis.asyncio import Redis
 from linkora import channels
 from linkora.errors import CorruptMessage, TransientError
 from linkora.hub import Hub
-from linkora.market import Candle, OrderBook
 from linkora.messages import decode_candle, decode_order_book, decode_trades
 from linkora.pubsub import Subscribed, listen
 from marketdata.aggregation import Changes
 from marketdata.audience import Audiences
 from marketdata.board import Board
-from marketdata.reread import Rereader
+from marketdata.reread import BOOKS, CANDLES, TRADES, Rereader
 from marketdata.sequence import Numbers
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class Relay:
         hub: Holds back the audiences' states until their intervals are over.
         audiences: Who is told.
         registry: Where the counters go.
-        on_redis: Told the error whenever Redis is away, ``None`` once the subscription stands.
+        on_redis: Told the error whenever Redis is away, ``None`` once all subscriptions stand.
     """
 
     def __init__(
@@ -76,6 +76,8 @@ class Relay:
         self._metrics = Metrics(registry)
         self._on_redis = on_redis
         self._candle_numbers = Numbers()
+        self._book_numbers = Numbers()
+        self._unheard = {CANDLES, BOOKS, TRADES}
 
     def position(self) -> dict[str, int]:
         """Return ``seq`` and ``epoch`` of the last candle message, for the heartbeat."""
@@ -84,51 +86,32 @@ class Relay:
 
     async def relay_candles(self) -> None:
         """Read the candles' channel, for ever."""
-        async for item in listen(
-            self._redis, [channels.CANDLES_ALL], on_error=self._lost_subscription
-        ):
-            if isinstance(item, Subscribed):
-                self._board.is_connected = True
-                self._on_redis(None)
-                self._rereader.mark_all()
-                continue
-            try:
-                candle, position = decode_candle(item)
-            except CorruptMessage as error:
-                self._count_corrupt(error)
-                continue
-            self._metrics.messages.labels("candle").inc()
-            if not self._candle_numbers.is_next(position):
-                self._metrics.holes.labels("candle").inc()
-                self._rereader.mark_all()
-            self._take(candle)
+        await self._relay(CANDLES, channels.CANDLES_ALL, self._take_candle)
 
     async def relay_books(self) -> None:
         """Read the order books' channel, for ever."""
-        async for item in listen(self._redis, [channels.ORDERBOOK_ALL], on_error=lambda _: None):
-            if isinstance(item, Subscribed):
-                continue
-            try:
-                book, _ = decode_order_book(item)
-            except CorruptMessage as error:
-                self._count_corrupt(error)
-                continue
-            self._metrics.messages.labels("orderbook").inc()
-            self._take_book(book)
+        await self._relay(BOOKS, channels.ORDERBOOK_ALL, self._take_book)
 
     async def relay_trades(self) -> None:
         """Read the trades' channel, for ever."""
-        async for item in listen(self._redis, [channels.TRADES_ALL], on_error=lambda _: None):
+        await self._relay(TRADES, channels.TRADES_ALL, self._take_trades)
+
+    async def _relay(self, kind: str, channel: str, take: Callable[[bytes], None]) -> None:
+        """Read a channel on a connection of its own: each may be lost without the others."""
+        async for item in listen(self._redis, [channel], on_error=partial(self._lose, kind)):
             if isinstance(item, Subscribed):
+                self._unheard.discard(kind)
+                if not self._unheard:
+                    self._on_redis(None)
+                self._rereader.find(kind)
                 continue
             try:
-                message = decode_trades(item)
+                take(item)
             except CorruptMessage as error:
-                self._count_corrupt(error)
-                continue
-            self._metrics.messages.labels("trades").inc()
-            self._board.take_trades(message)
-            self._audiences.tell_trades(message)
+                self._metrics.corrupt.inc()
+                log.warning("message_was_corrupt", kind=kind, reason=str(error))
+            else:
+                self._metrics.messages.labels(kind).inc()
 
     async def keep_time(self) -> None:
         """Tell what is due by the clock: conflated states and buckets that just ended."""
@@ -138,7 +121,11 @@ class Relay:
                 self._audiences.tell_final(symbol, frame, candle)
             self._hub.flush(time.monotonic_ns() // 1_000_000)
 
-    def _take(self, minute: Candle) -> None:
+    def _take_candle(self, payload: bytes) -> None:
+        minute, position = decode_candle(payload)
+        if not self._candle_numbers.is_next(position):
+            self._metrics.holes.labels(CANDLES).inc()
+            self._rereader.mark_all()
         self._rereader.hear(minute)
         result = self._board.apply(minute, time.time_ns() // 1_000_000)
         if isinstance(result, Changes):
@@ -146,15 +133,21 @@ class Relay:
         else:
             self._rereader.mark(minute)
 
-    def _take_book(self, book: OrderBook) -> None:
+    def _take_book(self, payload: bytes) -> None:
+        book, position = decode_order_book(payload)
+        if not self._book_numbers.is_next(position):
+            self._metrics.holes.labels(BOOKS).inc()
+            self._rereader.mark_books()
         known = self._board.books.get(book.symbol)
         if self._board.take_book(book):
             self._audiences.tell_book(book, known)
 
-    def _lost_subscription(self, error: TransientError) -> None:
-        self._on_redis(error)
-        self._rereader.lose(error)
+    def _take_trades(self, payload: bytes) -> None:
+        message = decode_trades(payload)
+        self._board.take_trades(message)
+        self._audiences.tell_trades(message)
 
-    def _count_corrupt(self, error: CorruptMessage) -> None:
-        self._metrics.corrupt.inc()
-        log.warning("message_was_corrupt", reason=str(error))
+    def _lose(self, kind: str, error: TransientError) -> None:
+        self._unheard.add(kind)
+        self._on_redis(error)
+        self._rereader.lose(kind, error)

@@ -12,13 +12,17 @@ MIN_PACKED_BYTES = 1024
 PACK_IN_THREAD_BYTES = 32 * 1024
 
 
+def staleness(is_stale: bool) -> dict[str, str]:
+    """Return the header of an answer that may be old (RFC 7234, 5.5.1), none for another."""
+    return {"warning": '110 - "Response is Stale"'} if is_stale else {}
+
+
 async def reply(
     request: Request, answer: Answer, *, cache: str = OPEN_CACHE, stale: bool = False
 ) -> Response:
     """Return ``answer`` as the client wants it: 304 if it has it already, compressed if it can."""
     headers = {"etag": answer.etag, "cache-control": cache, "vary": VARY}
-    if stale:
-        headers["warning"] = '110 - "Response is Stale"'
+    headers |= staleness(stale)
     if answer.etag in request.headers.get("if-none-match", ""):
         return Response(None, 304, headers)
     body = answer.body

@@ -32,6 +32,8 @@ MAX_ROWS = 1000
 MAX_MISSED = 1000
 _FRAME_OF_TABLE = {frame.table: frame for frame in TIMEFRAMES.values()}
 Final = tuple[Timeframe, Candle]
+# What is heard, each kind by a subscription of its own; the names of the relay's metrics.
+CANDLES, BOOKS, TRADES = "candle", "orderbook", "trades"
 
 
 class Store(unheard.Store, Protocol):
@@ -84,6 +86,8 @@ class Rereader:
         self._unheard = Unheard(store)
         self._stale: set[str] = set()
         self._is_all_stale = True
+        self._are_books_stale = True
+        self._lost = {CANDLES, BOOKS, TRADES}
         self._wake = asyncio.Event()
         self._since_reread: dict[tuple[str, int], Candle] = {}
         self._corrected: dict[str, set[int]] = {}
@@ -107,10 +111,31 @@ class Rereader:
         self._board.live.clear()
         self._wake.set()
 
-    def lose(self, error: TransientError) -> None:
-        """Note that nothing is heard any more."""
-        self._board.is_connected = False
-        self._board.live.clear()
+    def mark_books(self) -> None:
+        """Note that order books of any symbol may have been missed."""
+        self._are_books_stale = True
+        self._board.are_books_live = False
+        self._wake.set()
+
+    def find(self, kind: str) -> None:
+        """Note that news of ``kind`` are heard from now on; until now they may not have been."""
+        self._lost.discard(kind)
+        if kind == CANDLES:
+            self._board.is_connected = True
+            self.mark_all()
+        elif kind == BOOKS:
+            self.mark_books()
+        else:
+            self._wake.set()
+
+    def lose(self, kind: str, error: TransientError) -> None:
+        """Note that news of ``kind`` are not heard any more."""
+        self._lost.add(kind)
+        if kind == CANDLES:
+            self._board.is_connected = False
+            self._board.live.clear()
+        elif kind == BOOKS:
+            self._board.are_books_live = False
         self._on_reread(error)
 
     async def keep(self) -> None:
@@ -127,7 +152,7 @@ class Rereader:
                 self._on_reread(error)
                 await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
             else:
-                if self._board.is_connected:
+                if not self._lost:
                     self._on_reread(None)
                 backoff.reset()
                 await asyncio.sleep(REREAD_INTERVAL_S)
@@ -138,6 +163,15 @@ class Rereader:
         self._wake.set()
 
     async def _read_stale(self) -> None:
+        if self._are_books_stale:
+            await self._read_books()
+        if self._is_all_stale or self._stale:
+            await self._read_candles()
+        if not (self._is_all_stale or self._stale or self._are_books_stale):
+            self._wake.clear()
+            self._since_reread.clear()
+
+    async def _read_candles(self) -> None:
         is_all, self._is_all_stale = self._is_all_stale, False
         wanted, self._stale = self._stale, set()
         corrected, self._corrected = self._corrected, {}
@@ -145,7 +179,6 @@ class Rereader:
             newest = await self._store.newest_minutes()
             if is_all:
                 self._board.symbols = sorted({*self._board.symbols, *newest})
-                await self._read_books()
             for symbol in newest if is_all else wanted & newest.keys():
                 await self._read_symbol(symbol, newest[symbol], corrected.get(symbol, set()))
                 corrected.pop(symbol, None)
@@ -155,15 +188,20 @@ class Rereader:
             for symbol, minutes in corrected.items():
                 self._corrected.setdefault(symbol, set()).update(minutes)
             raise
-        if not self._is_all_stale and not self._stale:
-            self._wake.clear()
-            self._since_reread.clear()
 
     async def _read_books(self) -> None:
-        for book in await self._store.newest_books():
+        """Read every symbol's newest book; what is heard meanwhile is newer and stays."""
+        self._are_books_stale = False
+        try:
+            books = await self._store.newest_books()
+        except BaseException:
+            self._are_books_stale = True
+            raise
+        for book in books:
             known = self._board.books.get(book.symbol)
             if book != known and self._board.take_book(book):
                 self._audiences.tell_book(book, known)
+        self._board.are_books_live = BOOKS not in self._lost and not self._are_books_stale
 
     async def _read_symbol(self, symbol: str, newest_ms: int, corrected: set[int]) -> None:
         self._rereads.inc()

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """The composition root: opens what there is to open, wires it, and runs the loops."""
 
-import asyncio
 import socket
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
-import structlog
+import asyncpg
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Route
 
 from linkora.database import open_pool
-from linkora.errors import TransientError
 from linkora.figure_store import FigureStore
 from linkora.guards import guards
 from linkora.health import Health
@@ -35,6 +36,7 @@ from marketdata.docs import docs_routes
 from marketdata.export import Exporter
 from marketdata.history import history_routes
 from marketdata.native import NativeAudience
+from marketdata.neighbours import LIVE_DATA, Neighbours, probe
 from marketdata.newest import Newest
 from marketdata.params import MAX_LIMIT
 from marketdata.queries import SERVER_SETTINGS, Queries
@@ -50,29 +52,51 @@ from marketdata.web import page_routes
 from marketdata.websocket import MarketChannels
 from marketdata.workers import SharedMetrics, run_workers, watch_parent
 
-log = structlog.get_logger(__name__)
-
-PROBE_INTERVAL_S = 1.0
-PROBE_TIMEOUT_S = 5.0
-LIVE_DATA = "live_data"
+Loop = Coroutine[Any, Any, None]
 
 
-class Neighbours:
-    """Notes which neighbour is away, and tells everybody when that changes."""
+class Outside(NamedTuple):
+    """What was opened.
 
-    def __init__(self, health: Health) -> None:
-        self._health = health
-        self.tell: Callable[[dict[str, Any]], None] = lambda _: None
-        for name in ("database", "redis", LIVE_DATA):
-            health.down(name, "not reached yet")
+    Attributes:
+        queries: The database that the collector writes to.
+        history: It, or a replica that may lag a little.
+    """
 
-    def note(self, name: str, error: TransientError | None) -> None:
-        """Note that ``name`` is away, or there if ``error`` is ``None``."""
-        is_news = self._health.down(name, str(error)) if error else self._health.up(name)
-        if not is_news:
-            return
-        log.warning("neighbour_changed", neighbour=name, error=str(error) if error else None)
-        self.tell({"type": "status", **self._health.report()})
+    pool: asyncpg.Pool
+    queries: Queries
+    history: Queries
+    redis: Redis
+
+
+class Live(NamedTuple):
+    """What keeps the newest state in memory, and tells it."""
+
+    hub: Hub
+    board: Board
+    native: NativeAudience
+    rereader: Rereader
+    relay: Relay
+
+    def loops(self) -> list[Loop]:
+        """Return what runs beside the server."""
+        relay = self.relay
+        return [
+            relay.relay_candles(),
+            relay.relay_books(),
+            relay.relay_trades(),
+            self.rereader.keep(),
+            relay.keep_time(),
+        ]
+
+
+class Answering(NamedTuple):
+    """The endpoints, what is remembered of their answers, and the days that streams tell, too."""
+
+    rest: Rest
+    doors: list[Route]
+    known: KnownQueries
+    days: Days
 
 
 async def run(settings: Settings, on_listening: Callable[[int], None] | None = None) -> None:
@@ -85,107 +109,153 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
     if settings.api_workers > 1:
         await run_workers(settings, on_listening)
         return
-    registry = new_registry()
-    health = Health()
+    registry, health = new_registry(), Health()
     neighbours = Neighbours(health)
-    hub = Hub()
-    board = Board(settings.api_max_windows, MAX_LIMIT)
+    async with _opened(settings) as outside:
+        live = _live(settings, outside, registry, neighbours)
+        limiter = RateLimiter(outside.redis, "api-server", settings.http.rate_limit)
+        sockets = _sockets(settings, live, registry, health, neighbours)
+        shown, worker_loops = _worker(settings, registry)
+        answering = _answering(settings, outside, live)
+        deps = Deps(
+            rest=answering.rest,
+            hub=live.hub,
+            sockets=sockets,
+            channels=_channels(settings, outside, live),
+            health=health,
+            registry=shown,
+            middleware=_middleware(settings, limiter, answering.known),
+            doors=answering.doors,
+            page=_pages(settings, outside),
+        )
+        await supervise(
+            *live.loops(),
+            TickerStreams(live.hub, live.board, answering.days).keep(),
+            sockets.keep(),
+            limiter.keep(),
+            *_probes(settings, outside, neighbours),
+            *worker_loops,
+            watch_over(settings, "api-server", registry, health),
+            _serve(settings, deps, registry, on_listening),
+        )
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Outside]:
+    replica = settings.read_database
+    options: dict[str, Any] = {"server_settings": SERVER_SETTINGS}
     async with (
-        open_pool(settings.database, name="api-server", server_settings=SERVER_SETTINGS) as pool,
-        open_pool(
-            settings.read_database or settings.database,
-            name="api-server-history",
-            server_settings=SERVER_SETTINGS,
-        ) as read_pool,
+        open_pool(settings.database, name="api-server", **options) as pool,
+        open_pool(replica or settings.database, name="api-server-history", **options) as read_pool,
         open_redis(settings.redis) as redis,
     ):
         queries = Queries(pool)
-        history = Queries(read_pool) if settings.read_database else queries
-        native = NativeAudience(hub, board)
-        audiences = Audiences([native, BinanceAudience(hub, board)])
-        rereader = Rereader(
-            queries,
-            board,
-            audiences,
-            registry=registry,
-            on_reread=lambda error: neighbours.note(LIVE_DATA, error),
-        )
-        relay = Relay(
-            redis,
-            rereader,
-            board,
-            hub,
-            audiences,
-            registry=registry,
-            on_redis=lambda error: neighbours.note("redis", error),
-        )
-        limiter = RateLimiter(redis, "api-server", settings.http.rate_limit)
-        sockets = Sockets(settings.websocket, registry, heartbeat=relay.position)
-        neighbours.tell = sockets.tell_all
-        health.fact("symbols", lambda: len(board.symbols))
-        health.fact("websocket_connections", lambda: len(sockets))
-        symbols = Symbols(queries, board)
-        days = Days(history, symbols)
-        answers = Answers(settings.api_cache_bytes)
-        known = KnownQueries(board, answers)
-        newest = Newest(queries, Trades(redis), board, answers)
-        exporter = Exporter(history, settings.api_max_exports)
-        shared_registry, worker_loops = _worker(settings, registry)
-        deps = Deps(
-            rest=Rest(newest, history, symbols, exporter, known),
-            doors=[
-                *Udf(history, symbols).routes(),
-                *BinanceFacade(history, symbols, newest, days, settings.http.rate_limit).routes(),
-            ],
-            hub=hub,
-            sockets=sockets,
-            channels=MarketChannels(
-                board, queries, native.current, settings.websocket_update_interval
-            ),
-            health=health,
-            registry=shared_registry,
-            middleware=[
-                *guards(settings.http, limiter, refusal=refusal),
-                Middleware(Shortcut, known=known),
-            ],
-            page=[
-                *docs_routes(),
-                *history_routes(FigureStore(pool)),
-                *page_routes(settings.web_orders_url, settings.order_api_port),
-            ],
-        )
-        await supervise(
-            relay.relay_candles(),
-            relay.relay_books(),
-            relay.relay_trades(),
-            rereader.keep(),
-            relay.keep_time(),
-            TickerStreams(hub, board, days).keep(),
-            sockets.keep(),
-            limiter.keep(),
-            probe(queries, "database", neighbours),
-            *([probe(history, "database_read", neighbours)] if settings.read_database else []),
-            *worker_loops,
-            watch_over(settings, "api-server", registry, health),
-            serve_http(
-                create_app(deps),
-                host=settings.api_host,
-                port=settings.api_port,
-                ws_ping_interval_s=None,  # our heartbeat is a message that clients can see
-                on_listening=on_listening,
-                registry=registry,
-                listener=(
-                    socket.socket(fileno=settings.api_worker_socket)
-                    if settings.api_worker_socket is not None
-                    else None
-                ),
-            ),
-        )
+        yield Outside(pool, queries, Queries(read_pool) if replica else queries, redis)
+
+
+def _live(
+    settings: Settings, outside: Outside, registry: CollectorRegistry, neighbours: Neighbours
+) -> Live:
+    hub, board = Hub(), Board(settings.api_max_windows, MAX_LIMIT)
+    native = NativeAudience(hub, board)
+    audiences = Audiences([native, BinanceAudience(hub, board)])
+    rereader = Rereader(
+        outside.queries,
+        board,
+        audiences,
+        registry=registry,
+        on_reread=lambda error: neighbours.note(LIVE_DATA, error),
+    )
+    relay = Relay(
+        outside.redis,
+        rereader,
+        board,
+        hub,
+        audiences,
+        registry=registry,
+        on_redis=lambda error: neighbours.note("redis", error),
+    )
+    return Live(hub, board, native, rereader, relay)
+
+
+def _answering(settings: Settings, outside: Outside, live: Live) -> Answering:
+    symbols = Symbols(outside.queries, live.board)
+    days = Days(outside.history, symbols)
+    history, limit = outside.history, settings.http.rate_limit
+    answers = Answers(settings.api_cache_bytes)
+    known = KnownQueries(live.board, answers)
+    newest = Newest(outside.queries, Trades(outside.redis), live.board, answers)
+    exporter = Exporter(history, settings.api_max_exports)
+    rest = Rest(newest, history, symbols, exporter, known)
+    doors = [
+        *Udf(history, symbols).routes(),
+        *BinanceFacade(history, symbols, newest, days, limit).routes(),
+    ]
+    return Answering(rest, doors, known, days)
+
+
+def _sockets(
+    settings: Settings,
+    live: Live,
+    registry: CollectorRegistry,
+    health: Health,
+    neighbours: Neighbours,
+) -> Sockets:
+    sockets = Sockets(settings.websocket, registry, heartbeat=live.relay.position)
+    neighbours.tell = sockets.tell_all
+    health.fact("symbols", lambda: len(live.board.symbols))
+    health.fact("websocket_connections", lambda: len(sockets))
+    return sockets
+
+
+def _channels(settings: Settings, outside: Outside, live: Live) -> MarketChannels:
+    interval_s = settings.websocket_update_interval
+    return MarketChannels(live.board, outside.queries, live.native.current, interval_s)
+
+
+def _middleware(settings: Settings, limiter: RateLimiter, known: KnownQueries) -> list[Middleware]:
+    return [
+        *guards(settings.http, limiter, refusal=refusal),
+        Middleware(Shortcut, known=known),
+    ]
+
+
+def _pages(settings: Settings, outside: Outside) -> list[BaseRoute]:
+    return [
+        *docs_routes(),
+        *history_routes(FigureStore(outside.pool)),
+        *page_routes(settings.web_orders_url, settings.order_api_port),
+    ]
+
+
+def _probes(settings: Settings, outside: Outside, neighbours: Neighbours) -> list[Loop]:
+    probes = [probe(outside.queries, "database", neighbours)]
+    if settings.read_database:
+        probes.append(probe(outside.history, "database_read", neighbours))
+    return probes
+
+
+def _serve(
+    settings: Settings,
+    deps: Deps,
+    registry: CollectorRegistry,
+    on_listening: Callable[[int], None] | None,
+) -> Loop:
+    given = settings.api_worker_socket
+    return serve_http(
+        create_app(deps),
+        host=settings.api_host,
+        port=settings.api_port,
+        ws_ping_interval_s=None,  # our heartbeat is a message that clients can see
+        on_listening=on_listening,
+        registry=registry,
+        listener=None if given is None else socket.socket(fileno=given),
+    )
 
 
 def _worker(
     settings: Settings, registry: CollectorRegistry
-) -> tuple[CollectorRegistry, list[Coroutine[Any, Any, None]]]:
+) -> tuple[CollectorRegistry, list[Loop]]:
     """Return the registry to show, and the loops that a worker needs besides."""
     if settings.api_worker is None or settings.api_worker_folder is None:
         return registry, []
@@ -193,18 +263,3 @@ def _worker(
     shown = CollectorRegistry()
     shown.register(shared)
     return shown, [shared.keep(), watch_parent()]
-
-
-async def probe(queries: Queries, name: str, neighbours: Neighbours) -> None:
-    """Ask a database whether it is there, for ever."""
-    while True:
-        try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
-                await queries.ping()
-        except TransientError as error:
-            neighbours.note(name, error)
-        except TimeoutError:
-            neighbours.note(name, TransientError("database: no answer"))
-        else:
-            neighbours.note(name, None)
-        await asyncio.sleep(PROBE_INTERVAL_S)

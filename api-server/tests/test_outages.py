@@ -15,7 +15,7 @@ from linkora.pubsub import Publisher, open_redis
 from linkora.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, TIMEFRAMES, floor_minute_ms
 from schema.runner import migrate
 from testkit.databases import Databases
-from testkit.market import Collector, Server, minute, now_ms, receive, running, until
+from testkit.market import Collector, Server, book, minute, now_ms, receive, running, until
 from testkit.postgres import Postgres, private_postgres
 from testkit.redis_server import RedisServer, private_redis
 
@@ -130,6 +130,120 @@ async def test_sockets_go_on_after_redis_was_away_and_miss_no_closing(
             await collector.tell(last)
             while message.get("timestamp") != last.open_time_ms or not message["is_closed"]:
                 message = await receive(socket)
+
+
+BOOKS, CANDLES = "orderbook:all", "candles:all"
+
+
+@pytest.fixture
+async def stale_paths(own_postgres: Postgres, own_redis: RedisServer, start_server: Any) -> Any:
+    """A server whose database goes away on demand, and what of its answers is marked as stale."""
+    database, redis = own_postgres.settings(), own_redis.settings()
+    async with collecting(database, redis) as collector, open_redis(redis) as admin:
+        await collector.pool.execute("TRUNCATE candles, collector_state, orderbook_data")
+        await collector.fill([SYMBOL], minutes=5)
+        await collector.store_book(book(SYMBOL, now_ms() - 60_000))
+        async with start_server(database=database, redis=redis) as server:
+            yield Surrounded(server, collector, admin)
+
+
+class Surrounded:
+    """A server, its collector, and a hand on what it may hear."""
+
+    def __init__(self, server: Server, collector: Collector, admin: Any) -> None:
+        self.server = server
+        self.collector = collector
+        self._admin = admin
+
+    async def let_hear(self, *channels: str) -> None:
+        """Have Redis cut the subscriptions of other channels, and refuse them from now on."""
+        allowed = [f"&{channel}" for channel in channels] or ["allchannels"]
+        await self._admin.execute_command("ACL", "SETUSER", "default", "resetchannels", *allowed)
+
+    async def stale(self) -> set[str]:
+        """Return the paths whose answers say that they may be old."""
+        paths = {
+            "/orderbook": {"symbol": SYMBOL},
+            "/price": {"symbol": SYMBOL},
+            "/candles": {"symbol": SYMBOL, "limit": 2},
+            "/api/v3/depth": {"symbol": SYMBOL},
+            "/api/v3/ticker/bookTicker": {"symbol": SYMBOL},
+            "/api/v3/ticker/price": {"symbol": SYMBOL},
+        }
+        return {
+            path
+            for path, query in paths.items()
+            if "Warning" in (await status_of(self.server, path, **query))[1]
+        }
+
+    async def bid(self) -> Decimal:
+        told = await self.server.get("/orderbook", symbol=SYMBOL)
+        return Decimal(told["bids"][0]["price"])
+
+
+async def test_each_answer_says_by_itself_whether_its_news_are_heard(
+    own_postgres: Postgres, stale_paths: Surrounded
+) -> None:
+    around = stale_paths
+    # What was asked for while the database was there is in memory when it is not.
+    assert await around.stale() == set()
+    own_postgres.kill()
+    try:
+        assert await around.stale() == set()
+        await around.let_hear(CANDLES, "trades:all")
+        await until(lambda: is_away(around.server), timeout_s=30)
+        of_books = {"/orderbook", "/api/v3/depth", "/api/v3/ticker/bookTicker"}
+        assert await around.stale() == of_books
+        await around.let_hear(BOOKS, "trades:all")
+        # Heard again, but what was missed meanwhile is not known before the database is back.
+        await until(lambda: has_told_stale(around, 6), timeout_s=30)
+    finally:
+        own_postgres.start()
+    await until(lambda: has_told_stale(around, 0), timeout_s=30)
+    assert (await health(around.server))[0] == 503
+    await around.let_hear()
+    await until(lambda: is_live(around.server), timeout_s=30)
+
+
+async def test_a_book_that_changed_while_books_were_not_heard_is_read_again(
+    stale_paths: Surrounded,
+) -> None:
+    """Nothing changes in it afterwards: no message would ever tell."""
+    around = stale_paths
+    old = await around.bid()
+    await around.let_hear(CANDLES, "trades:all")
+    await until(lambda: is_away(around.server), timeout_s=30)
+    newer = book(SYMBOL, now_ms() - 30_001)
+    assert newer.bids[0].price != old
+    await around.collector.store_book(newer)
+    assert await around.bid() == newer.bids[0].price
+    await around.let_hear()
+    await until(lambda: is_live(around.server), timeout_s=30)
+    assert await around.bid() == newer.bids[0].price
+
+
+async def test_a_hole_in_the_numbers_of_books_has_them_read_again(
+    stale_paths: Surrounded,
+) -> None:
+    around = stale_paths
+    lost, heard = book(SYMBOL, now_ms() - 20_002), book("ETHUSDT", now_ms())
+    await around.collector.publish_books(book("ETHUSDT", now_ms() - 50_000))
+    await around.collector.store_book(lost)
+    around.collector.publisher.skip(BOOKS)
+    await around.collector.publish_books(heard)
+
+    async def is_read() -> bool:
+        return await around.bid() == lost.bids[0].price
+
+    await until(is_read, timeout_s=30)
+
+
+async def is_away(server: Server) -> bool:
+    return bool((await health(server))[1]["redis"] == "unhealthy")
+
+
+async def has_told_stale(around: Surrounded, count: int) -> bool:
+    return len(await around.stale()) == count
 
 
 async def candle_of(socket: Any) -> dict[str, Any]:

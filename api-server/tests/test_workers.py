@@ -16,9 +16,11 @@ import pytest
 
 from linkora.timeframes import floor_minute_ms
 from testkit.market import Collector, minute, now_ms, running, until
-from testkit.services import Service, running_service
+from testkit.services import ROOT, Service, running_service
 
 SYMBOL = "BTCUSDT"
+# With the tree's own common package: pip's copy of it may be older than the service.
+ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "common")}
 
 
 def api(tmp_path: Path, database: Any, redis_settings: Any, **settings: Any) -> Any:
@@ -143,7 +145,7 @@ async def test_stop_closes_the_sockets_with_a_code(
 )
 async def test_wrong_setting_ends_the_start_and_is_named(name: str, value: str) -> None:
     root = Path(__file__).parents[1]
-    env = {"PATH": os.environ["PATH"], name: value}
+    env = {**ENV, name: value}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "main.py"),
         cwd=root,
@@ -162,7 +164,7 @@ async def test_taken_port_is_named(redis_settings: Any, database: Any, tmp_path:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "main.py"),
             cwd=Path(__file__).parents[1],
-            env={"PATH": os.environ["PATH"], "API_PORT": port},
+            env={**ENV, "API_PORT": port},
             stderr=asyncio.subprocess.PIPE,
         )
         _, errors = await asyncio.wait_for(process.communicate(), 20)
