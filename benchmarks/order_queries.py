@@ -38,6 +38,7 @@ from orders.app import Deps, create_app
 from orders.condition import Bounds
 from orders.feed import OrderChannels
 from orders.queries import Queries
+from orders.told import Told
 from schema.runner import migrate
 from testkit.postgres import private_postgres
 
@@ -73,7 +74,7 @@ def application(pool: asyncpg.Pool) -> httpx.AsyncClient:
     queries = Queries(pool)
     bounds = Bounds(has_chain=True, lag_blocks=50, silence_s=60, dead_letters=0)
     sockets = Sockets(WebSocketSettings(), registry)
-    deps = Deps(queries, bounds, registry, Hub(), sockets, OrderChannels(queries), [])
+    deps = Deps(queries, bounds, registry, Hub(), sockets, OrderChannels(queries, Told()), [])
     transport = httpx.ASGITransport(app=create_app(deps))
     return httpx.AsyncClient(transport=transport, base_url="http://api")
 

@@ -15,6 +15,7 @@ from linkora.outlets import Outlet
 CLOSE_GOING_AWAY = 1012  # uvicorn's, at our stop: "service restart"
 CLOSE_WRONG_PARAMETER = 1008
 CLOSE_IDLE = 4408
+CLOSE_BEGIN_ANEW = 4409
 CLOSE_TOO_SLOW = 4413
 CLOSE_TOO_MANY = 4429
 

@@ -17,6 +17,7 @@ from prometheus_client import Counter as CounterMetric
 from starlette.websockets import WebSocket
 
 from linkora.connections import (
+    CLOSE_BEGIN_ANEW,
     CLOSE_GOING_AWAY,
     CLOSE_IDLE,
     CLOSE_TOO_MANY,
@@ -32,6 +33,7 @@ from linkora.outlets import AsgiOutlet, Outlet
 from linkora.settings import WebSocketSettings
 
 __all__ = [
+    "CLOSE_BEGIN_ANEW",
     "CLOSE_GOING_AWAY",
     "CLOSE_IDLE",
     "CLOSE_TOO_MANY",
@@ -117,6 +119,11 @@ class Sockets:
         for connection in list(self._open):
             if not connection.is_pinged:
                 connection.offer(frame, _CONTROL_KEY)
+
+    def close_all(self, code: int, reason: str) -> None:
+        """Close every connection without waiting for the clients."""
+        for connection in list(self._open):
+            connection.close(code, reason)
 
     async def keep(self) -> None:
         """Send the heartbeats and close idle connections, for ever."""

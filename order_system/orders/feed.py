@@ -3,11 +3,12 @@
 
 A client follows a topic made of a user and a status, each of which may be "all". An order that
 leaves a status is told once more to those who follow that status, so that they can drop it.
+After a gap in the news, `orders.told` knows what may have to be taken back.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 import structlog
@@ -23,16 +24,24 @@ from linkora.sockets import encode
 from orders import params
 from orders.lifecycle import Order
 from orders.messages import OrderMessage, decode_order_message
+from orders.openings import SharedReads
 from orders.params import OrderFilter, Page
 from orders.rows import OrderPage, Token
+from orders.told import Told
 from orders.views import OrderView, order_view
 
 log = structlog.get_logger(__name__)
+
+Reread: TypeAlias = tuple[list[Order], dict[str, Token]]
 
 OPENING_LIMIT = 500
 """Orders that a new follower is told at first, the newest ones."""
 REREAD_LIMIT = 1000
 """Events whose orders are read again after messages were missed, the newest ones."""
+HELD_LIMIT = 20_000
+"""Orders that are remembered because followers may hold them: some 25 MB."""
+PAGE = 1000
+"""Of them, read again at once."""
 
 
 class OrderTopic(msgspec.Struct, frozen=True):
@@ -40,6 +49,13 @@ class OrderTopic(msgspec.Struct, frozen=True):
 
     user: str | None
     status: str | None
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What a new follower is told first: the messages, and the same as ids and encoded views."""
+
+    frames: list[Frame]
+    views: list[tuple[int, bytes]]
 
 
 class Store(Protocol):
@@ -55,13 +71,18 @@ class Changed(Protocol):
     async def changed_lately(self, events: int) -> tuple[list[Order], dict[str, Token]]:
         """Return the orders of the newest events, by block and id, and their tokens."""
 
+    async def orders_by_id(self, ids: Sequence[int]) -> tuple[list[Order], dict[str, Token]]:
+        """Return those of the orders that there are, by id, and their tokens."""
+
 
 class OrderChannels:
     """What can be followed: the orders of one user or all, with one status or any."""
 
-    def __init__(self, store: Store, router: str = "") -> None:
+    def __init__(self, store: Store, told: Told, router: str = "") -> None:
         self._store = store
+        self._told = told
         self._router = router
+        self._reads: SharedReads[Opening] = SharedReads()
 
     def from_url(self, query: Mapping[str, str]) -> Subscription | None:
         """Return what the URL asks for; ``?type=none`` opens a socket without a subscription."""
@@ -74,15 +95,30 @@ class OrderChannels:
         return self._subscription({k: str(v) for k, v in channel.items() if v is not None})
 
     async def opening(self, subscription: Subscription) -> list[Frame]:
-        """Return the present orders, oldest first, as the same messages that changes come in."""
+        """Return the present orders, oldest first, as the same messages that changes come in.
+
+        Who asks has joined the topic before, so that no change falls between. If news was missed
+        meanwhile, what was read may be from before the gap: then it is read again.
+        """
         topic = subscription.topic
         assert isinstance(topic, OrderTopic)  # noqa: S101 - it is one of ours
+        while True:
+            gaps = self._told.gaps
+            opening = await self._reads.get(topic, lambda: self._read(topic))
+            if gaps == self._told.gaps:
+                self._told.add(opening.views)
+                return opening.frames
+
+    async def _read(self, topic: OrderTopic) -> Opening:
         found = await self._store.orders(
             OrderFilter(topic.status, topic.user),  # type: ignore[arg-type]
             Page(limit=OPENING_LIMIT),
         )
         views = [order_view(order, found.tokens, self._router) for order in reversed(found.orders)]
-        return [frame_of(view, is_removed=False) for view in views]
+        return Opening(
+            [frame_of(view, is_removed=False) for view in views],
+            [(view.id, msgspec.json.encode(view)) for view in views],
+        )
 
     def _subscription(self, query: Mapping[str, str]) -> Subscription:
         if query.get("type", "orders") != "orders":
@@ -103,7 +139,10 @@ class Feed:
         redis: Where it is published.
         store: Read when messages were missed.
         hub: Who follows what.
+        told: What they may hold.
         on_redis: Told the last trouble with Redis, None while there is none.
+        begin_anew: Ends all followers, so that they come again and begin with nothing: called
+            when more was missed than can be told.
         router: Address of the router contract, empty if there is none.
     """
 
@@ -112,19 +151,22 @@ class Feed:
         redis: Redis,
         store: Changed,
         hub: Hub,
+        told: Told,
         on_redis: Callable[[TransientError | None], None],
+        begin_anew: Callable[[], None],
         router: str = "",
     ) -> None:
         self._redis = redis
         self._store = store
         self._hub = hub
+        self._told = told
         self._on_redis = on_redis
+        self._begin_anew = begin_anew
         self._router = router
         self._place: tuple[int, int] | None = None
-        self._statuses: dict[int, str] = {}
 
     async def run(self) -> None:
-        """Relay what is published, for ever; after a gap, tell again what changed last."""
+        """Relay what is published, for ever; after a gap, tell again what changed meanwhile."""
         async for payload in listen(self._redis, [ORDERS_ALL], on_error=self._on_redis):
             if isinstance(payload, Subscribed):
                 self._on_redis(None)
@@ -135,51 +177,100 @@ class Feed:
             except CorruptMessage as error:
                 log.warning("message_corrupt", reason=str(error)[:200])
                 continue
-            if self._has_hole(message):
-                await self._tell_again()
+            await self._take(message)
+
+    async def _take(self, message: OrderMessage) -> None:
+        """Tell a message first and then what was missed before it: what is read is newer."""
+        missed = self._missed(message)
+        if message.order is not None:
             self.tell(message.order, is_removed=message.is_removed)
+        if missed > REREAD_LIMIT:
+            self._told.is_complete = False
+        if missed or message.order is None:
+            await self._tell_again()
 
     def tell(self, view: OrderView, *, is_removed: bool) -> None:
-        """Tell one order to whoever follows it."""
+        """Tell one order to whoever follows it, or may hold it in another state."""
+        held = self._told.states(view.id)
+        for state in held:
+            if state.user_address != view.user_address:  # after a reorg, ids may be others' orders
+                self._publish(state, {state.status}, is_removed=True)
+        statuses = {view.status, *(state.status for state in held)}
+        is_followed = self._publish(view, statuses, is_removed=is_removed)
+        if is_removed or not is_followed:
+            self._told.drop(view.id)
+        else:
+            self._told.replace(view)
+            self._trim()
+
+    def _publish(self, view: OrderView, statuses: set[str], *, is_removed: bool) -> bool:
         frame: Frame | None = None
-        for topic in self._topics(view):
+        for topic in _topics(view.user_address, statuses):
             if self._hub.has_followers(topic):
                 frame = frame or frame_of(view, is_removed=is_removed)
                 self._hub.publish_final(topic, frame)
-        self._remember(view, is_removed=is_removed)
+        return frame is not None
 
-    def _topics(self, view: OrderView) -> list[OrderTopic]:
-        before = self._statuses.get(view.id, "PENDING")
-        statuses = {None, view.status, before}
-        return [OrderTopic(user, s) for user in (None, view.user_address) for s in statuses]
+    def _trim(self) -> None:
+        """Forget the orders that have been held for longest without news."""
+        excess = len(self._told) - HELD_LIMIT
+        for order_id in self._told.ids()[:excess] if excess > 0 else ():
+            topics = (_topics(s.user_address, {s.status}) for s in self._told.states(order_id))
+            if any(self._hub.has_followers(t) for of_state in topics for t in of_state):
+                self._told.is_complete = False
+            self._told.drop(order_id)
 
-    def _remember(self, view: OrderView, *, is_removed: bool) -> None:
-        """Keep the status of orders that a reorg may still bring back to another one."""
-        self._statuses.pop(view.id, None)
-        if not is_removed:
-            self._statuses[view.id] = view.status
-            if len(self._statuses) > REREAD_LIMIT * 10:
-                del self._statuses[next(iter(self._statuses))]
-
-    def _has_hole(self, message: OrderMessage) -> bool:
+    def _missed(self, message: OrderMessage) -> int:
+        """Return how many messages are missing before this one, at least."""
         last, self._place = self._place, (message.epoch, message.seq)
-        return last is not None and last != (message.epoch, message.seq - 1)
+        if last is None or last == (message.epoch, message.seq - 1):
+            return 0
+        return max(1, message.seq - 1 - (last[1] if last[0] == message.epoch else 0))
 
     async def _tell_again(self) -> None:
-        """Tell the orders that changed last as they are now: some of that was missed.
+        """Tell what has changed, and what is gone, of all that somebody may hold.
 
-        While the database is away this waits for it, and no news is read: none told later than
-        what is read here may be told before it.
+        While the database is away this waits for it, and no news is read: what is told later was
+        told before, or is newer.
         """
-        if not self._hub.count():
+        self._told.gaps += 1
+        if not self._told.is_complete:
+            log.warning("sockets_begin_anew", reason="more was missed than can be told")
+            self._begin_anew()
+        if not self._told.is_complete or not self._hub.count():
+            self._told.clear()
             return
-        orders, tokens = await retry(
-            lambda: self._store.changed_lately(REREAD_LIMIT),
-            on_error=lambda error: log.warning("orders_not_reread", reason=str(error)),
-        )
+        ids = self._told.ids()
+        for start in range(0, len(ids), PAGE):
+            part = ids[start : start + PAGE]
+            orders, tokens = await self._reread(lambda part=part: self._store.orders_by_id(part))  # type: ignore[misc]
+            for gone in set(part) - {order.id for order in orders}:
+                for state in self._told.states(gone)[:1]:  # which tells who holds the others, too
+                    self.tell(state, is_removed=True)
+            await self._tell_all(orders, tokens, is_change=self._is_change)
+        orders, tokens = await self._reread(lambda: self._store.changed_lately(REREAD_LIMIT))
+        await self._tell_all(orders, tokens, is_change=lambda _: True)  # some may hold none of it
+
+    def _is_change(self, view: OrderView) -> bool:
+        return not self._told.is_just(view)
+
+    async def _tell_all(
+        self, orders: list[Order], tokens: dict[str, Token], is_change: Callable[[OrderView], bool]
+    ) -> None:
         for order in orders:
-            self.tell(order_view(order, tokens, self._router), is_removed=False)
+            view = order_view(order, tokens, self._router)
+            if is_change(view):
+                self.tell(view, is_removed=False)
             await asyncio.sleep(0)
+
+    async def _reread(self, read: Callable[[], Awaitable[Reread]]) -> Reread:
+        return await retry(
+            read, on_error=lambda error: log.warning("orders_not_reread", reason=str(error))
+        )
+
+
+def _topics(user: str, statuses: set[str]) -> list[OrderTopic]:
+    return [OrderTopic(u, s) for u in (None, user) for s in (None, *sorted(statuses))]
 
 
 def frame_of(view: OrderView, *, is_removed: bool) -> Frame:

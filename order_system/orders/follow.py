@@ -99,6 +99,7 @@ class Follower:
             TransientError: If the database is away.
         """
         backoff = Backoff(longest_s=5.0)
+        self._scanner.take_over()
         while True:
             self._state.check_lead(lead)
             try:

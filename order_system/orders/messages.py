@@ -12,9 +12,10 @@ class OrderMessage(msgspec.Struct, frozen=True):
     """One change of one order.
 
     ``is_removed``: a reorg has taken the order's creation away; the fields are its last ones.
+    Without an order: any number of them may be other ones now and is not told one by one.
     """
 
-    order: OrderView
+    order: OrderView | None
     is_removed: bool
     seq: int
     epoch: int
@@ -23,8 +24,8 @@ class OrderMessage(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(OrderMessage)
 
 
-def encode_order_message(view: OrderView, position: Position, *, is_removed: bool) -> bytes:
-    """Return the message that tells an order."""
+def encode_order_message(view: OrderView | None, position: Position, *, is_removed: bool) -> bytes:
+    """Return the message that tells an order, or that many may be others now."""
     return msgspec.json.encode(OrderMessage(view, is_removed, position.seq, position.epoch))
 
 

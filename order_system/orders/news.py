@@ -86,7 +86,8 @@ class News:
             log.warning("news_dropped", count=excess)
 
     def _encoder(self, change: Change) -> Callable[[Position], bytes]:
-        view = order_view(change.order, self._tokens(), self._router)
+        order = change.order
+        view = None if order is None else order_view(order, self._tokens(), self._router)
 
         def encode(position: Position) -> bytes:
             return encode_order_message(view, position, is_removed=change.is_removed)

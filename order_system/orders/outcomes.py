@@ -70,7 +70,14 @@ class Incomplete(LinkoraError):  # noqa: N818 - a finding
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An order as committed, or as it was before a reorg took its creation away."""
+    """An order as committed, or as it was before a reorg took its creation away.
 
-    order: Order
+    Without an order: any number of them may be other ones now, and is not told one by one.
+    """
+
+    order: Order | None
     is_removed: bool = False
+
+
+UPHEAVAL = Change(None)
+"""After a reset, and where another processor may have left its commits untold."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """Every SELECT of the order API. Each answer is one snapshot of the database."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,7 @@ CHANGED_LATELY = f"""
                              ORDER BY block_number DESC, log_index DESC LIMIT $1) AS newest)
     ORDER BY block_number, order_id
 """  # noqa: S608 - constants
+ORDERS_BY_ID = f"SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ANY($1)"  # noqa: S608
 TOKENS = "SELECT address, symbol, decimals, is_assumed FROM tokens WHERE address = ANY($1)"
 COUNT_POSITIONS = "SELECT count(*) FROM positions WHERE user_address = $1"
 POSITIONS_OF_USER = f"""
@@ -114,6 +115,12 @@ class Queries:
         async with self._snapshot() as connection:
             orders = [order_of(row) for row in await connection.fetch(CHANGED_LATELY, events)]
             return orders, await _tokens_of(connection, orders)
+
+    async def orders_by_id(self, ids: Sequence[int]) -> tuple[list[Order], dict[str, Token]]:
+        """Return those orders that there are, by id, and their tokens."""
+        async with self._snapshot() as connection:
+            orders = [order_of(row) for row in await connection.fetch(ORDERS_BY_ID, ids)]
+            return sorted(orders, key=lambda order: order.id), await _tokens_of(connection, orders)
 
     async def order(self, order_id: int) -> tuple[Order, dict[str, Token]] | None:
         """Return an order and its tokens, or None."""

@@ -67,7 +67,8 @@ async def apply_one_by_one(
     for event in events:
         try:
             async with connection.transaction():
-                changes |= {c.order.id: c for c in await apply_events(connection, [event], None)}
+                applied = await apply_events(connection, [event], None)
+                changes |= {c.order.id: c for c in applied if c.order is not None}
         except REFUSALS as error:
             refused.append(batch.dead_letter(event, f"the database refused it: {error}"))
     return list(changes.values()), refused

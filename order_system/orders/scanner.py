@@ -18,7 +18,7 @@ from orders.chain.faults import ForeignChain, NoContract, RangeTooLarge
 from orders.chain.reorg import Extend, Hold, Rollback, Sight, Verdict, Wait, judge
 from orders.finality import finalized, lower_head_polls, target
 from orders.ingest import Ingest
-from orders.outcomes import Change, CheckpointMoved, State, Status
+from orders.outcomes import UPHEAVAL, Change, CheckpointMoved, State, Status
 from orders.ports import Chain, Checkpoints, Limits, Orders, Progress
 
 log = structlog.get_logger(__name__)
@@ -55,6 +55,10 @@ class Scanner:
         self._audit = Audit(chain, checkpoints, orders, limits, monotonic_s)
         self._lower_polls = 0
         self._identity: ChainIdentity | None = None
+
+    def take_over(self) -> None:
+        """Lead from here on: whoever led before may have died between a commit and its news."""
+        self._publish([UPHEAVAL])
 
     async def step(self) -> bool:
         """Look at the chain once and do what there is to do; return whether there may be more.
@@ -241,6 +245,7 @@ class Scanner:
     async def _reset(self, reason: str) -> None:
         log.warning("scan_reset", reason=reason)
         await self._orders.reset()
+        self._publish([UPHEAVAL])
         self._identity = None
         self._audit.forget()
         self._lower_polls = 0

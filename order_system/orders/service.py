@@ -23,7 +23,7 @@ from linkora.limits import RateLimiter
 from linkora.metrics import new_registry
 from linkora.pubsub import Publisher, open_redis
 from linkora.runtime import serve_http, start, supervise
-from linkora.sockets import Sockets
+from linkora.sockets import CLOSE_BEGIN_ANEW, Sockets
 from linkora.watch import watch_over
 from orders.app import Deps, create_app
 from orders.chain.client import ChainClient
@@ -39,6 +39,7 @@ from orders.queries import Queries
 from orders.scanner import Scanner
 from orders.settings import Settings
 from orders.state_store import StateStore
+from orders.told import Told
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +68,7 @@ async def run_api(settings: Settings) -> None:
     """Serve the order API."""
     registry = new_registry()
     health = Health()
-    hub = Hub()
+    hub, told = Hub(), Told()
     async with (
         open_pool(settings.database, name="order-api") as pool,
         open_redis(settings.redis) as redis,
@@ -81,12 +82,20 @@ async def run_api(settings: Settings) -> None:
             registry=registry,
             hub=hub,
             sockets=sockets,
-            channels=OrderChannels(queries, settings.router_address),
+            channels=OrderChannels(queries, told, settings.router_address),
             middleware=guards(settings.http, limiter),
             router=settings.router_address,
         )
         await supervise(
-            Feed(redis, queries, hub, _teller(health), settings.router_address).run(),
+            Feed(
+                redis,
+                queries,
+                hub,
+                told,
+                _teller(health),
+                lambda: sockets.close_all(CLOSE_BEGIN_ANEW, "too much was missed: begin anew"),
+                settings.router_address,
+            ).run(),
             sockets.keep(),
             limiter.keep(),
             watch_over(settings, "order-api", registry, health),

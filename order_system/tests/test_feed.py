@@ -18,6 +18,7 @@ from orders.news import BATCH, QUEUE_LIMIT, News
 from orders.outcomes import Change
 from orders.queries import Queries
 from orders.rows import ETH
+from orders.told import Told
 
 WAIT_S = 10.0
 
@@ -102,13 +103,16 @@ class Store:
             raise TransientError("away")
         return [order(7)], {}
 
+    async def orders_by_id(self, ids):
+        return [], {}
+
 
 @pytest.mark.parametrize("user", [None, ETH])
 async def test_missed_orders_are_told_as_soon_as_the_database_can_be_read(user, redis_settings):
     hub, listener = Hub(), Listener()
     hub.join(OrderTopic(user, None), listener)
     async with open_redis(redis_settings) as redis:
-        feed = Feed(redis, Store(), hub, lambda _: None)
+        feed = Feed(redis, Store(), hub, Told(), lambda _: None, lambda: None)
         async with under_way(feed.run()):
             assert await listener.heard.get() == 7
 

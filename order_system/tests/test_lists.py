@@ -12,6 +12,7 @@ from orders.app import Deps, create_app
 from orders.condition import Bounds
 from orders.feed import OrderChannels
 from orders.queries import Queries
+from orders.told import Told
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ async def api(chain, rig, pool):
     queries = Queries(pool)
     deps = Deps(
         queries, Bounds(has_chain=True, lag_blocks=50, silence_s=60, dead_letters=0), registry,
-        Hub(), Sockets(WebSocketSettings(), registry), OrderChannels(queries), [],
+        Hub(), Sockets(WebSocketSettings(), registry), OrderChannels(queries, Told()), [],
     )  # fmt: skip
     transport = httpx.ASGITransport(app=create_app(deps))
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
