@@ -21,8 +21,8 @@ order_api=$(hash ORDER_API_REDIS_PASSWORD)
 # servers its permission cannot be given alone), and what alerts need to be told once.
 connect="-@all +ping +hello +auth"
 alerts="~alert:* +set +del"
-# Rate limits are counted by scripts of the library "limits".
-limits="~rate_limit* +evalsha +eval +script|load +get +ttl +pttl +incrby +incr +expire +exists"
+# Rate limits are counted by a script (common/linkora/limits.py).
+limits="~rate_limit* +evalsha +eval +script|load +pttl +pexpire +incrby"
 listen="+subscribe +unsubscribe +psubscribe +punsubscribe"
 
 read='%R~' # for reading only, which Redis knows from 7.0 on

@@ -127,7 +127,7 @@ async def test_the_apis_count_requests_and_every_service_marks_alerts(port: int,
         for _ in range(3):
             limiter.take("192.0.2.1")
         (budget,) = limiter._budgets.values()
-        await limiter._report("192.0.2.1", budget)
+        await limiter._report(["192.0.2.1"])
         assert (budget.left, budget.spent) == (7, 0)
         assert await redis.set("alert:database", user, nx=True, ex=5)
         assert await redis.delete("alert:database") == 1
