@@ -132,6 +132,8 @@ class DiffBook:
         self._bids.load(snapshot.bids, is_whole=len(snapshot.bids) < self._snapshot_limit)
         self._asks.load(snapshot.asks, is_whole=len(snapshot.asks) < self._snapshot_limit)
         self.last_update_id = snapshot.lastUpdateId
+        # A snapshot names no time. What was heard before it arrived is the best that is known.
+        self.event_ms = self._recent[-1].E
         self.state = BookState.SYNCED
         for event in self._recent:
             if event.u > self.last_update_id:

@@ -138,21 +138,20 @@ class LiveBooks:
             await self._news.books(books)
 
     def _changed(self) -> list[OrderBook]:
-        synced = [
-            deep.book(symbol)
-            for symbol, deep in self._deep.items()
-            if deep.state is BookState.SYNCED
-        ]
+        for symbol, deep in self._deep.items():
+            if deep.state is BookState.SYNCED:
+                # In the place of one that was polled while the stream was away.
+                self._newest[symbol] = deep.book(symbol)
         books = []
-        for book in [*self._newest.values(), *synced]:
+        for book in self._newest.values():
             if self._stored_id.get(book.symbol) == book.last_update_id:
                 continue
             self._stored_id[book.symbol] = book.last_update_id
             if is_crossed(book):
                 self._around.metrics.books_crossed.inc()
                 log.warning("crossed_book_refused", symbol=book.symbol, update=book.last_update_id)
-                if deep := self._deep.get(book.symbol):
-                    deep.lose()
+                if book.symbol in self._deep:
+                    self._deep[book.symbol].lose()
             else:
                 books.append(book)
         return books

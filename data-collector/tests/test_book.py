@@ -50,6 +50,15 @@ def test_differences_that_the_snapshot_includes_are_dropped():
     assert best(book) == (Decimal(9), Decimal("10.5"))
 
 
+def test_a_book_is_never_older_than_what_was_heard_before_its_snapshot():
+    """A snapshot has no time, and includes all that was heard before it more often than not."""
+    book = DiffBook(levels=2, snapshot_limit=10)
+    book.apply(diff(100, 101))
+    book.apply(diff(102, 103))
+    assert book.load(snapshot(200))
+    assert book.book("X").timestamp_ms == 103
+
+
 def test_an_overlapping_difference_is_applied():
     book = synced()
     book.apply(diff(99, 105, bids=[("9.9", "3")]))
