@@ -51,7 +51,7 @@ say_left_out() {
 workers=$(($(nproc) < 4 ? $(nproc) : 4))
 [ -z "${TEST_REDIS_URL:-}" ] || workers=0
 tests_in_parts() { # sets result: pytest's exit code, the worse of the two
-  local side_by_side=(-n "$workers" --dist loadfile --max-worker-restart 0)
+  local side_by_side=(-n "$workers" --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
   python -P -m pytest "${side_by_side[@]}" -m "not compose${selection:+ and $selection}" "$@"
   local first=$?
   python -P -m pytest "${side_by_side[@]}" -m "compose${selection:+ and $selection}" "$@"

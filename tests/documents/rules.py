@@ -112,7 +112,7 @@ LISTED = (
         r"|git pull && .*",
         "works on the production suite",
         (checks.script,),
-        (COMPOSE, "make_secrets.sh"),
+        (f"{COMPOSE}/production", "make_secrets.sh"),
     ),
     Listed(
         r"(monitoring/)?setup_monitoring\.sh|(\./)?(quick_check|full_diagnostics|data_check"
