@@ -2,15 +2,14 @@
 """A chain, a scanner on it and a database under it."""
 
 import pytest
+from chainkit.nodes import OPENERS
 from chainkit.rig import open_rig
-
-from localchain.testing import anvil_chain
 
 
 @pytest.fixture
-async def chain():
-    """A fresh Anvil with the laboratory's contract."""
-    async with anvil_chain() as running:
+async def chain(request):
+    """A fresh node with the laboratory's contract: Anvil, or what `on_both_nodes` asks for."""
+    async with OPENERS[getattr(request, "param", "anvil")]() as running:
         yield running
 
 

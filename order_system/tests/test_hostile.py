@@ -4,10 +4,10 @@
 import asyncio
 
 import pytest
+from chainkit.nodes import on_both_nodes
 from chainkit.rig import dump, fresh_scan, open_rig
 
-from linkora.database import open_pool
-from localchain.testing import ETH, hardhat_chain
+from localchain.testing import ETH
 from orders.batch import Batch
 from orders.chain.blocks import Header
 from orders.chain.decode import LOG_FORMS
@@ -24,6 +24,7 @@ def word(value):
     return value.to_bytes(32, "big")
 
 
+@on_both_nodes
 async def test_orphans_change_nothing_and_a_later_creation_starts_afresh(chain, rig, pool):
     await chain.cancel(2, user=ETH)
     await chain.modify(3, 5, 6, user=ETH)
@@ -56,6 +57,7 @@ async def test_the_largest_numbers_are_stored_and_shown_digit_for_digit(chain, r
     assert view.target_price == digits[:60] + "." + digits[60:]
 
 
+@on_both_nodes
 @pytest.mark.parametrize(("kind", "symbol"), [("RevertingToken", None), ("AbsurdToken", "ABSURD")])
 async def test_tokens_that_do_not_tell_their_decimals_count_as_having_none(
     kind, symbol, chain, rig, pool
@@ -99,6 +101,7 @@ async def test_logs_that_cannot_be_applied_are_set_aside_and_the_scan_goes_on(
     assert rig.scanner.progress.status == "ACTIVE"
 
 
+@on_both_nodes
 async def test_forged_events_of_known_orders_are_told_as_they_come(chain, rig, pool):
     """Status comes from events only, even where the contract contradicts itself."""
     await chain.create()
@@ -111,6 +114,7 @@ async def test_forged_events_of_known_orders_are_told_as_they_come(chain, rig, p
     assert tables == await fresh_scan(chain.rpc_url, chain.address, pool)
 
 
+@on_both_nodes
 async def test_many_events_of_one_order_in_one_block_keep_their_order(chain, rig, pool):
     encode = chain.trading.artifact.calldata
     calls = [
@@ -169,6 +173,7 @@ async def test_ids_without_orders_are_named_beyond_the_known_ones_however_many(p
         await check_ids(connection, batch, 1, holes=2500)
 
 
+@on_both_nodes
 async def test_positions_are_followed_to_their_end(chain, rig, pool):
     token = await chain.deploy("Token", "SIX", 6)
     for _ in range(3):
@@ -184,29 +189,7 @@ async def test_positions_are_followed_to_their_end(chain, rig, pool):
     assert positions[2]["size"] == 5 * 10**6
 
 
-async def test_hardhat_the_poorer_node_gives_the_same_orders(database):
-    async with hardhat_chain() as chain, open_pool(database, name="hardhat") as pool:
-        async with open_rig(chain.rpc_url, chain.address, pool) as rig:
-            first = await chain.create()
-            await chain.modify(first, 5, 6)
-            mark = await chain.snapshot()
-            await chain.create()
-            async with chain.one_block():
-                await chain.create()
-                await chain.execute(first)
-            await rig.settle()
-            assert [o["status"] for o in (await dump(pool))["orders"]] == [
-                "EXECUTED", "PENDING", "PENDING",
-            ]  # fmt: skip
-            await chain.revert(mark)  # the only reorg that Hardhat has: a lower head
-            await rig.settle()
-            assert [o["status"] for o in (await dump(pool))["orders"]] == ["PENDING"]
-            await chain.cancel(first)
-            await chain.mine(4)
-            await rig.settle()
-        assert await dump(pool) == await fresh_scan(chain.rpc_url, chain.address, pool)
-
-
+@on_both_nodes
 async def test_an_operators_reset_is_obeyed(chain, rig, pool):
     await chain.create()
     await rig.settle()

@@ -7,6 +7,7 @@ import random
 
 import pytest
 from chainkit.history import act
+from chainkit.nodes import OPENERS
 from chainkit.proxy import FAULTS, flaky
 from chainkit.rig import FAST, dump, fresh_scan, open_rig
 
@@ -169,13 +170,16 @@ async def test_a_provider_of_another_chain_writes_nothing(chain, pool):
     assert len((await dump(pool))["orders"]) == 2
 
 
-async def test_a_restarted_local_chain_holds_or_starts_over_as_configured(pool):
-    async with anvil_chain() as chain:
+@pytest.mark.parametrize("kind", OPENERS)
+async def test_a_restarted_local_chain_holds_or_starts_over_as_configured(kind, pool):
+    # Hardhat's block 0 has the time of its start, Anvil's has it, too, but for what is given.
+    arguments = {"arguments": ["--timestamp", "1700000000"]} if kind == "anvil" else {}
+    async with OPENERS[kind]() as chain:
         await chain.create()
         await chain.create()
         async with open_rig(chain.rpc_url, chain.address, pool) as rig:
             await rig.settle()
-    async with anvil_chain(arguments=["--timestamp", "1700000000"]) as chain:
+    async with OPENERS[kind](**arguments) as chain:
         await chain.create()
         async with open_rig(chain.rpc_url, chain.address, pool) as rig:
             await rig.settle()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """The scanner on a real node and a real database."""
 
+from chainkit.nodes import on_both_nodes
 from chainkit.rig import dump
 
 
@@ -8,6 +9,7 @@ async def rows(pool, table):
     return (await dump(pool))[table]
 
 
+@on_both_nodes
 async def test_orders_go_through_their_whole_life(chain, rig, pool):
     first = await chain.create(amount_in=5 * 10**18, target_price=7, min_amount_out=9)
     second = await chain.create_stop()

@@ -44,7 +44,7 @@ async def play(chain: Chain, rig: Rig, rng: random.Random, steps: int) -> None:
             await act(chain, rng)
         elif kind == "mine":
             await chain.mine(rng.randint(1, 5))
-        elif kind == "reorg" and head > 3:
+        elif kind == "reorg" and head > 3 and chain.can_reorg:
             await chain.reorg(rng.randint(1, min(12, head - 2)))
             marks.clear()  # snapshots of replaced blocks are of no use
         elif kind == "mark":

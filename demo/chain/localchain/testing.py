@@ -27,9 +27,13 @@ class Chain:
     """A running chain: ``rpc_url``, the contract's address, and what tests do with them.
 
     Every call is mined at once in a block of its own unless it is made within `one_block`.
+
+    Attributes:
+        can_reorg: Whether the node knows `reorg`; all know `revert`.
     """
 
-    def __init__(self, rpc: Rpc, trading: Contract) -> None:
+    def __init__(self, rpc: Rpc, trading: Contract, *, can_reorg: bool = True) -> None:
+        self.can_reorg = can_reorg
         self.rpc = rpc
         self.rpc_url = rpc.url
         self.ws_url = rpc.url.replace("http", "ws", 1)
@@ -164,7 +168,7 @@ async def hardhat_chain(contract: str = "TradingLab") -> AsyncIterator[Chain]:
         "--hostname", "127.0.0.1", "--port", str(port),
     ]  # fmt: skip
     async with run_node(command, f"http://127.0.0.1:{port}", folder) as url, Rpc(url) as rpc:
-        yield Chain(rpc, await deploy_trading(rpc, contract))
+        yield Chain(rpc, await deploy_trading(rpc, contract), can_reorg=False)
 
 
 __all__ = ["TRADING_ADDRESS", "USERS", "Chain", "TransactionFailed", "anvil_chain", "hardhat_chain"]
