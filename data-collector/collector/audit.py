@@ -6,6 +6,7 @@ seconds. The exchange's own days disagree with its own minutes here and there; s
 fetched once and then left alone until the exchange says something else of it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -15,12 +16,14 @@ from collector.binance.wire import number
 from collector.gaps import MinuteRange
 from collector.ports import CandleStore, Day, Exchange
 from collector.surroundings import Surroundings
+from linkora.backoff import Backoff
 from linkora.errors import RejectedError, TransientError
 from linkora.timeframes import DAY_MS
 
 log = structlog.get_logger(__name__)
 
 DAYS_PER_PAGE = 1000
+TRIES = 6
 Refetch = Callable[[str, MinuteRange], Awaitable[int]]
 
 
@@ -44,11 +47,22 @@ class Audit:
         """Compare every whole day since START_DATE; what cannot be read waits for the next time."""
         for symbol in symbols:
             try:
+                await self._try_to_compare(symbol)
+            except RejectedError as error:
+                log.warning("audit_refused", symbol=symbol, reason=str(error))
+
+    async def _try_to_compare(self, symbol: str) -> None:
+        """Compare, in spite of a short trouble: the next time is far."""
+        backoff = Backoff()
+        for _ in range(TRIES):
+            try:
                 await self._compare(symbol)
             except TransientError as error:
                 self._around.lost(str(error).partition(":")[0], error)
-            except RejectedError as error:
-                log.warning("audit_refused", symbol=symbol, reason=str(error))
+                await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
+            else:
+                return
+        log.warning("audit_put_off", symbol=symbol)
 
     async def _compare(self, symbol: str) -> None:
         first_ms = -(-self._around.settings.start_ms // DAY_MS) * DAY_MS
@@ -58,6 +72,7 @@ class Audit:
             _, rows = await self._exchange.klines(
                 symbol, start_ms=page_ms, end_ms=end_ms - 1, interval="1d", is_background=True
             )
+            self._around.found("exchange")
             stored = await self._store.days(symbol, page_ms, end_ms)
             for day in differing(rows, stored):
                 await self._mend(symbol, day)
