@@ -12,13 +12,12 @@ from decimal import Decimal
 
 import msgspec
 
-from linkora.market import Candle
+from linkora.market import Candle, flat_candle, with_trade
 from linkora.messages import TradeMessage
 
 SECOND_MS = 1_000
 # What lies between two trades that are further apart is told from this many seconds on.
 MAX_EMPTY = 1_000
-_ZERO = Decimal(0)
 
 
 class Seconds:
@@ -34,7 +33,7 @@ class Seconds:
         self._next_id: int | None = None
         self._time_ms = 0
         self._untold_ms = 0
-        self._price = _ZERO
+        self._price = Decimal(0)
 
     def add(self, trade: TradeMessage) -> list[Candle]:
         """Take in the next trade; return the seconds that are whole by it, ascending.
@@ -48,13 +47,16 @@ class Seconds:
             self.running = None
             self._untold_ms = second_ms + SECOND_MS
         self._next_id, self._time_ms = trade.id + 1, trade.timestamp
+        price = Decimal(trade.price)
         closed: list[Candle] = []
         if second_ms >= self._untold_ms:
             closed = self._close_until(second_ms)
             self.running = self._flat(second_ms)
         if self.running is not None:
-            self.running = _added(self.running, trade)
-        self._price = Decimal(trade.price)
+            self.running = with_trade(
+                self.running, price, Decimal(trade.quantity), is_buyer_maker=trade.is_buyer_maker
+            )
+        self._price = price
         return closed
 
     def _close_until(self, second_ms: int) -> list[Candle]:
@@ -65,39 +67,7 @@ class Seconds:
         return [msgspec.structs.replace(candle, is_closed=True) for candle in known]
 
     def _flat(self, open_ms: int) -> Candle:
-        return Candle(
-            symbol=self._symbol,
-            open_time_ms=open_ms,
-            close_time_ms=open_ms + SECOND_MS - 1,
-            open=self._price,
-            high=self._price,
-            low=self._price,
-            close=self._price,
-            volume=_ZERO,
-            quote_volume=_ZERO,
-            trades=0,
-            taker_buy_volume=_ZERO,
-            taker_buy_quote_volume=_ZERO,
-            is_closed=False,
-        )
-
-
-def _added(candle: Candle, trade: TradeMessage) -> Candle:
-    price, quantity = Decimal(trade.price), Decimal(trade.quantity)
-    is_first = candle.trades == 0
-    taken = _ZERO if trade.is_buyer_maker else quantity
-    return msgspec.structs.replace(
-        candle,
-        open=price if is_first else candle.open,
-        high=price if is_first else max(candle.high, price),
-        low=price if is_first else min(candle.low, price),
-        close=price,
-        volume=candle.volume + quantity,
-        quote_volume=candle.quote_volume + price * quantity,
-        trades=candle.trades + 1,
-        taker_buy_volume=candle.taker_buy_volume + taken,
-        taker_buy_quote_volume=candle.taker_buy_quote_volume + price * taken,
-    )
+        return flat_candle(self._symbol, open_ms, SECOND_MS, self._price)
 
 
 def fold(symbol: str, trades: Iterable[TradeMessage]) -> list[Candle]:

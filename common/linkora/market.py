@@ -72,3 +72,43 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Decimal
     time_ms: int
     is_buyer_maker: bool
+
+
+def flat_candle(symbol: str, open_ms: int, width_ms: int, price: Decimal) -> Candle:
+    """Return a running candle without trades, which shows ``price`` as the last close."""
+    zero = Decimal(0)
+    return Candle(
+        symbol=symbol,
+        open_time_ms=open_ms,
+        close_time_ms=open_ms + width_ms - 1,
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume=zero,
+        quote_volume=zero,
+        trades=0,
+        taker_buy_volume=zero,
+        taker_buy_quote_volume=zero,
+        is_closed=False,
+    )
+
+
+def with_trade(
+    candle: Candle, price: Decimal, quantity: Decimal, *, is_buyer_maker: bool
+) -> Candle:
+    """Return ``candle`` with one more trade in it, as the exchange counts it."""
+    is_first = candle.trades == 0  # until then its prices are the last close before it
+    taken = Decimal(0) if is_buyer_maker else quantity
+    return msgspec.structs.replace(
+        candle,
+        open=price if is_first else candle.open,
+        high=price if is_first else max(candle.high, price),
+        low=price if is_first else min(candle.low, price),
+        close=price,
+        volume=candle.volume + quantity,
+        quote_volume=candle.quote_volume + price * quantity,
+        trades=candle.trades + 1,
+        taker_buy_volume=candle.taker_buy_volume + taken,
+        taker_buy_quote_volume=candle.taker_buy_quote_volume + price * taken,
+    )

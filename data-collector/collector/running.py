@@ -7,11 +7,8 @@ kline alone speaks, until the next one has caught up.
 """
 
 from collections import deque
-from decimal import Decimal
 
-import msgspec
-
-from linkora.market import Candle, Trade
+from linkora.market import Candle, Trade, flat_candle, with_trade
 from linkora.timeframes import MINUTE_MS, floor_minute_ms
 
 MAX_TAIL_TRADES = 20_000
@@ -103,39 +100,8 @@ class RunningCandle:
 
 
 def _first(trade: Trade, minute_ms: int) -> Candle:
-    zero = Decimal(0)
-    flat = Candle(
-        symbol=trade.symbol,
-        open_time_ms=minute_ms,
-        close_time_ms=minute_ms + MINUTE_MS - 1,
-        open=trade.price,
-        high=trade.price,
-        low=trade.price,
-        close=trade.price,
-        volume=zero,
-        quote_volume=zero,
-        trades=0,
-        taker_buy_volume=zero,
-        taker_buy_quote_volume=zero,
-        is_closed=False,
-    )
-    return _added(flat, trade)
+    return _added(flat_candle(trade.symbol, minute_ms, MINUTE_MS, trade.price), trade)
 
 
 def _added(candle: Candle, trade: Trade) -> Candle:
-    is_first = candle.trades == 0  # a minute without trades shows the last close as its prices
-    quote = trade.price * trade.quantity
-    taker_bought = not trade.is_buyer_maker
-    zero = Decimal(0)
-    return msgspec.structs.replace(
-        candle,
-        open=trade.price if is_first else candle.open,
-        high=trade.price if is_first else max(candle.high, trade.price),
-        low=trade.price if is_first else min(candle.low, trade.price),
-        close=trade.price,
-        volume=candle.volume + trade.quantity,
-        quote_volume=candle.quote_volume + quote,
-        trades=candle.trades + 1,
-        taker_buy_volume=candle.taker_buy_volume + (trade.quantity if taker_bought else zero),
-        taker_buy_quote_volume=candle.taker_buy_quote_volume + (quote if taker_bought else zero),
-    )
+    return with_trade(candle, trade.price, trade.quantity, is_buyer_maker=trade.is_buyer_maker)
