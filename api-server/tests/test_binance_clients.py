@@ -4,7 +4,7 @@
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from itertools import pairwise
@@ -22,6 +22,7 @@ from linkora.messages import encode_trades, trade_message
 from linkora.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, floor_minute_ms
 from marketdata.binance_intervals import INTERVALS, SECOND
 from testkit.market import Collector, Server, book, minute, now_ms, running, until
+from testkit.services import meanwhile
 
 with warnings.catch_warnings():  # it imports names that websockets calls old
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -181,13 +182,8 @@ async def telling(collector: Collector) -> AsyncIterator[None]:
             )
             await asyncio.sleep(0.1)
 
-    task = asyncio.create_task(keep())
-    try:
+    async with meanwhile(keep()):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 SOCKETS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-
 import pytest
 from redis.asyncio import Redis
 
@@ -10,7 +6,7 @@ from linkora import limits
 from linkora.limits import RateLimiter
 from linkora.pubsub import open_redis
 from linkora.settings import RedisSettings
-from testkit.services import until
+from testkit.services import meanwhile, until
 
 
 async def test_addresses_beyond_the_bound_take_no_memory(monkeypatch: pytest.MonkeyPatch):
@@ -30,7 +26,7 @@ async def test_all_addresses_are_reported_in_one_round_trip(redis_client: Redis)
         for _ in range(1 + number % 3):
             limiter.take(f"10.0.0.{number}")
     await redis_client.config_resetstat()
-    async with keeping(limiter):
+    async with meanwhile(limiter.keep()):
         await until(lambda: not any(budget.spent for budget in limiter._budgets.values()))
     stats = await redis_client.info("commandstats")
     assert stats["cmdstat_evalsha"]["calls"] <= 2  # one more where Redis did not know the script
@@ -40,7 +36,7 @@ async def test_all_addresses_are_reported_in_one_round_trip(redis_client: Redis)
 
 async def test_replicas_learn_of_each_others_requests_and_a_window_ends(redis_client: Redis):
     one, other = (RateLimiter(redis_client, "test", per_minute=5) for _ in range(2))
-    async with keeping(one), keeping(other):
+    async with meanwhile(one.keep()), meanwhile(other.keep()):
         for _ in range(3):
             assert one.take("10.0.0.1") is None
         assert other.take("10.0.0.1") is None
@@ -61,18 +57,7 @@ async def test_a_count_that_was_left_without_an_end_gets_one(redis_client: Redis
     await redis_client.set("rate_limit:test:10.0.0.1", 1000)
     limiter = RateLimiter(redis_client, "test", per_minute=5)
     assert limiter.take("10.0.0.1") is None
-    async with keeping(limiter):
+    async with meanwhile(limiter.keep()):
         await until(lambda: not limiter._budgets["10.0.0.1"].spent)
     assert limiter.take("10.0.0.1") is not None
     assert 0 < await redis_client.pttl("rate_limit:test:10.0.0.1") <= 60_000
-
-
-@asynccontextmanager
-async def keeping(limiter: RateLimiter) -> AsyncIterator[None]:
-    task = asyncio.create_task(limiter.keep())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

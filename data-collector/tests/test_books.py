@@ -9,7 +9,7 @@ from collector.books import LiveBooks
 from collector.surroundings import Surroundings
 from linkora.errors import CorruptMessage
 from linkora.market import OrderBook
-from testkit.services import until
+from testkit.services import meanwhile, until
 
 
 class Snapshots:
@@ -79,8 +79,7 @@ async def test_a_book_polled_while_the_stream_was_away_is_not_told_again_after_i
     kept = Kept()
     snapshots = Snapshots(Depth(20, GOOD.bids, GOOD.asks))
     books = LiveBooks(store=kept, news=kept, exchange=snapshots, around=around)
-    telling = asyncio.create_task(books.store_and_tell())
-    try:
+    async with meanwhile(books.store_and_tell()):
         books.on_depth("X", Depth(10, GOOD.bids, GOOD.asks))
         await until(lambda: kept.numbers == [10])
         books.on_diff(diff(20))
@@ -90,7 +89,5 @@ async def test_a_book_polled_while_the_stream_was_away_is_not_told_again_after_i
             books.on_diff(diff(number, str(number)))
             await until(lambda number=number: number in kept.numbers)
         await asyncio.sleep(0.1)
-    finally:
-        telling.cancel()
     assert kept.numbers == [10, 20, 21, 22, 23]
     assert kept.times_ms[1:] == [20, 21, 22, 23]

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -19,7 +18,7 @@ from collector.surroundings import Surroundings
 from linkora.health import Health
 from linkora.market import Candle
 from linkora.metrics import new_registry, render
-from testkit.services import until
+from testkit.services import meanwhile, until
 
 NOW = 1_700_000_000_000 // 60_000 * 60_000 + 20_000
 MINUTE = 60_000
@@ -47,13 +46,8 @@ async def live_candles(pool) -> AsyncIterator[tuple[LiveCandles, CandleStore, To
     around = surroundings()
     store, told = CandleStore(pool), Told()
     live = LiveCandles(["X"], store=store, news=told, around=around)
-    storing = asyncio.create_task(live.closes.keep())
-    try:
+    async with meanwhile(live.closes.keep()):
         yield live, store, told
-    finally:
-        storing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await storing
 
 
 def row(open_ms: int, volume: str, trades: int = 3) -> KlineRow:
@@ -175,12 +169,9 @@ async def test_a_close_whose_telling_is_cut_off_is_announced_as_missed(pool):
     around = surroundings()
     news = HangingNews()
     live = LiveCandles(["X"], store=CandleStore(pool), news=news, around=around)
-    storing = asyncio.create_task(live.closes.keep())
-    live.on_kline(candle(live.from_ms, "10"), 3, NOW)
-    await until(lambda: news.is_telling)
-    storing.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await storing
+    async with meanwhile(live.closes.keep()):
+        live.on_kline(candle(live.from_ms, "10"), 3, NOW)
+        await until(lambda: news.is_telling)
     assert news.changed == ["X"]
 
 

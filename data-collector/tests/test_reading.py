@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +14,7 @@ from collector.surroundings import Surroundings
 from linkora.errors import RejectedError, TransientError
 from linkora.market import Candle
 from linkora.timeframes import MINUTE_MS
-from testkit.services import until
+from testkit.services import meanwhile, until
 
 
 class RefusesAtFirst:
@@ -41,17 +40,12 @@ async def test_a_refused_symbol_is_asked_for_again_after_a_while(
     exchange = RefusesAtFirst(1)
     live = LiveCandles(["X"], store=None, news=None, around=around)
     loops = Reading(live, None, exchange=exchange, store=None, around=around, unheard=lambda: ["X"])
-    polling = asyncio.create_task(loops.poll())
-    try:
+    async with meanwhile(loops.poll()):
         await until(lambda: exchange.asked == 1)
         await asyncio.sleep(0.1)
         assert exchange.asked == 1
         now_s += reading.REFUSED_FOR_S
         await until(lambda: exchange.asked > 2)
-    finally:
-        polling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await polling
 
 
 class Moody:
@@ -101,7 +95,7 @@ async def test_what_could_not_be_verified_after_a_reconnect_is_read_again_within
         live.account_for("X", [open_ms])
     loops = Reading(live, None, exchange=exchange, store=None, around=around, unheard=list)
     live.on_connected(["X"])
-    async with verifying(loops):
+    async with meanwhile(loops.verify_closes()):
         # The minute that ended during the break.
         await until(lambda: last_ms in live.closes.added, timeout_s=20)
         assert exchange.asked == [False, True, True]
@@ -116,18 +110,7 @@ async def test_a_reading_that_shows_all_is_not_repeated_within_the_minute(make_a
     live = LiveCandles(["X"], store=None, news=None, around=around)
     loops = Reading(live, None, exchange=exchange, store=None, around=around, unheard=list)
     live.on_connected(["X"])
-    async with verifying(loops):
+    async with meanwhile(loops.verify_closes()):
         await until(lambda: bool(exchange.asked))
         await asyncio.sleep(0.3)
     assert exchange.asked == [False]
-
-
-@contextlib.asynccontextmanager
-async def verifying(loops: Reading) -> AsyncIterator[None]:
-    task = asyncio.create_task(loops.verify_closes())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +13,7 @@ from collector.ports import Gap, SenselessError, StoredPages
 from collector.repair import Repair
 from collector.surroundings import Surroundings
 from linkora.errors import RejectedError
-from testkit.services import until
+from testkit.services import meanwhile, until
 
 MINUTE = 60_000
 NOW = 1_700_000_000_000 // MINUTE * MINUTE + 20_000
@@ -64,13 +62,8 @@ async def repairing(around: Surroundings, store: Ledger, exchange: Exchange) -> 
         store=store,
         around=around,
     )
-    task = asyncio.create_task(loop.keep())
-    try:
+    async with meanwhile(loop.keep()):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.fixture(autouse=True)

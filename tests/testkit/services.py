@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -139,3 +140,15 @@ async def until(claim: Callable[[], bool], timeout_s: float = 30.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not claim():  # noqa: ASYNC110 - the other side is a process, not an event
             await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def meanwhile(loop: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run ``loop`` until the block ends; what ends it before then is raised."""
+    task = asyncio.create_task(loop)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
