@@ -26,8 +26,8 @@ _CANDLES = tuple(CANDLE_TABLES)
 _COLLECTED = ("orderbook_data", "collector_state", "candle_gaps", "request_bans")
 _ORDERS = (
     "orders", "order_events", "order_counts", "order_counts_by_time", "order_counts_by_user",
-    "processed_events", "system_state", "blocks", "dead_letters", "tokens", "positions",
-    "position_events",
+    "order_counts_by_minute", "processed_events", "system_state", "blocks", "dead_letters",
+    "tokens", "positions", "position_events",
 )  # fmt: skip
 
 _EMPTIED = (

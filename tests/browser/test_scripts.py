@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ async def started(
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, str(ROOT / "demo" / f"{script}.py"), *arguments, cwd=cwd,
-        env={"PATH": os.environ["PATH"], "HOME": str(cwd), "COLUMNS": str(width)},
+        env={"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir(), "COLUMNS": str(width)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
 
