@@ -62,6 +62,7 @@ INSERT_BLOCKS = """
     ON CONFLICT (number) DO UPDATE SET hash = excluded.hash, parent_hash = excluded.parent_hash,
                                        block_time = excluded.block_time
 """
+KNOWN_HASH = "SELECT hash FROM blocks WHERE number = $1"
 PRUNE_BLOCKS = "DELETE FROM blocks WHERE number <= $1"
 TOUCHED_AFTER = """
     SELECT DISTINCT order_id::bigint AS id FROM order_events
@@ -136,20 +137,23 @@ class OrderStore(AuditStore):
             await self._advance(connection, batch)
             return changes
 
-    async def rollback(self, to: Header, expected: int) -> list[Change]:
+    async def rollback(self, to: Header, expected: str) -> list[Change]:
         """Undo everything after block ``to``, and return the orders that changed.
 
         Args:
             to: The newest block that is still on the chain.
-            expected: The checkpoint's block number as it was read.
+            expected: The checkpoint's hash as it was read.
 
         Raises:
-            CheckpointMoved: If the checkpoint has moved since.
+            CheckpointMoved: If the checkpoint has moved since, or ``to`` is not the block that
+                the tables know by its number: the chain has changed again.
             RejectedError: If the database refuses the header.
         """
         async with self._transaction() as connection:
             row = await connection.fetchrow(LOCK_STATE, COMPONENT)
-            if row is None or row["last_block"] != expected:
+            if row is None or to_hex(row["last_hash"]) != expected:
+                raise CheckpointMoved
+            if await connection.fetchval(KNOWN_HASH, to.number) not in {None, to_bytes(to.hash)}:
                 raise CheckpointMoved
             orders = await _ids(connection, TOUCHED_AFTER, to.number)
             positions = await _ids(connection, TOUCHED_POSITIONS_AFTER, to.number)

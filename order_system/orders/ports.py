@@ -105,7 +105,7 @@ class Orders(Protocol):
     ) -> list[Change]:
         """Write a range."""
 
-    async def rollback(self, to: Header, expected: int) -> list[Change]:
+    async def rollback(self, to: Header, expected: str) -> list[Change]:
         """Undo everything after a block."""
 
     async def reset(self) -> None:

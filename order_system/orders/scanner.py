@@ -14,7 +14,7 @@ from linkora.errors import RejectedError, TransientError
 from orders.audit import Audit
 from orders.beginning import begin
 from orders.chain.blocks import ChainIdentity, Tip, is_local
-from orders.chain.faults import ForeignChain, NoContract, RangeTooLarge
+from orders.chain.faults import ForeignChain, NoContract, NodeBehind, RangeTooLarge
 from orders.chain.reorg import Extend, Hold, Rollback, Sight, Verdict, Wait, judge
 from orders.finality import finalized, lower_head_polls, target
 from orders.ingest import Ingest
@@ -174,7 +174,7 @@ class Scanner:
         if header is None:
             raise TransientError("the chain changed again while the fork was looked for")
         try:
-            changes = await self._orders.rollback(header, state.last_block)
+            changes = await self._orders.rollback(header, state.last_hash)
         except CheckpointMoved:
             return False
         self._publish(changes)
@@ -190,6 +190,9 @@ class Scanner:
             await self._ingest.read_tip(near + 1, target)
         except CheckpointMoved:
             log.info("checkpoint_moved")
+        except NodeBehind:
+            self._chain.distrust(tip.source)  # perhaps there are no such blocks at all
+            raise
 
     async def _recover(self, state: State) -> None:
         """Do what an operator's RECOVERY asks for: replay what was set aside, and compare all.

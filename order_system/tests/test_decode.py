@@ -191,3 +191,17 @@ async def test_the_node_is_a_web3_provider_too(chain):
         assert order[4] == 42
         head, chain_id = await web3.eth.block_number, await web3.eth.chain_id
         assert (head, chain_id) == (await chain.head(), 31337)
+
+
+@pytest.mark.parametrize(
+    ("read", "words", "place"), [(decode.decode_order, 12, 7), (decode.decode_position, 10, 5)]
+)
+def test_a_kind_that_is_no_uint8_is_refused_whatever_column_would_take_it(read, words, place):
+    """The ABI's own decoders revert at it, and JSON has no whole numbers of 256 bits."""
+    answer = ["0" * 64] * words
+    answer[place] = f"{255:064x}"
+    read("0x" + "".join(answer))
+    for kind in (256, 2**255):
+        answer[place] = f"{kind:064x}"
+        with pytest.raises(CorruptMessage, match="uint8"):
+            read("0x" + "".join(answer))

@@ -142,6 +142,41 @@ async def test_a_lost_execution_is_found_by_the_audit_and_read_again(chain, pool
     assert (await dump(pool))["orders"][0]["status"] == "EXECUTED"
 
 
+async def test_a_chain_that_changes_again_during_a_rollback_is_not_mixed_with_what_was_stored(
+    chain, pool, monkeypatch
+):
+    async with open_rig(chain.rpc_url, chain.address, pool) as rig:
+        for _ in range(5):
+            await chain.create()
+        await rig.settle()
+        roll_back, more = rig.scanner._roll_back, [3]
+
+        async def too_late(*arguments):
+            if more:
+                await chain.reorg(more.pop())  # deeper, after the fork has been found
+            return await roll_back(*arguments)
+
+        monkeypatch.setattr(rig.scanner, "_roll_back", too_late)
+        await chain.reorg(1)
+        await rig.settle()
+        assert not more
+        assert len((await dump(pool))["orders"]) == 2
+    assert await dump(pool) == await fresh_scan(chain.rpc_url, chain.address, pool)
+
+
+async def test_a_provider_that_boasts_of_blocks_is_passed_over_for_one_that_has_them(chain, pool):
+    await chain.create()
+    async with flaky(chain.rpc_url, random.Random(1), 1.0, faults=("boast",)) as boaster:
+        urls = [boaster.url, chain.rpc_url]
+        async with open_rig(urls, chain.address, pool) as rig:
+            await patiently(rig)
+            await chain.create()
+            await patiently(rig)
+            assert rig.scanner.progress.status == "ACTIVE"
+            assert boaster.seen
+    assert len((await dump(pool))["orders"]) == 2
+
+
 async def test_the_second_provider_takes_over_while_the_first_is_away(chain, pool):
     await chain.create()
     urls = ["http://127.0.0.1:9/", chain.rpc_url]

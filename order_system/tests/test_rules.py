@@ -95,6 +95,11 @@ STORED = {7: "g", 8: "h", 9: "i"}
         (8, {7: "g", 8: "x"}, 2, 0, Wait),
         (8, {7: "g", 8: "x"}, 3, 0, Rollback(7)),
         (3, {}, 3, 0, Hold),
+        (12, {7: "g", 8: "h"}, 0, 0, Wait),
+        (12, {7: "g", 9: "x"}, 0, 0, Wait),
+        (12, {}, 0, 0, Wait),
+        (8, {7: "g"}, 3, 0, Wait),
+        (12, {8: "h", 9: "x"}, 0, 0, Rollback(8)),
     ],
 )
 def test_the_head_is_judged_by_the_numbered_rules(head, remote, polls, floor, verdict):

@@ -19,10 +19,15 @@ class Header(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tip(msgspec.Struct, frozen=True):
-    """The newest block, and the number of the newest final one where the node tells it."""
+    """The newest block, and the number of the newest final one where the node tells it.
+
+    Attributes:
+        source: Name of the provider that says so.
+    """
 
     head: Header
     finalized: int | None
+    source: str = ""
 
 
 class ChainIdentity(msgspec.Struct, frozen=True):

@@ -81,9 +81,9 @@ class ChainClient:
             ]
         )
         if isinstance(finalized, RejectedError | NodeBehind):  # a tag that not every node knows
-            return Tip(forms.header(head), None)
+            return Tip(forms.header(head), None, self.name)
         final = forms.header_or_none(finalized)
-        return Tip(forms.header(head), final.number if final else None)
+        return Tip(forms.header(head), final.number if final else None, self.name)
 
     async def headers(self, numbers: Sequence[int]) -> dict[int, Header]:
         """Return the headers by number; those that the node does not have are missing."""

@@ -75,6 +75,18 @@ def uint(word: str) -> int:
     return int(word, 16)
 
 
+def uint8(word: str) -> int:
+    """Return a word as an unsigned integer of 8 bits, such as an enumeration's.
+
+    Raises:
+        CorruptMessage: If it is larger.
+    """
+    value = int(word, 16)
+    if value > 255:
+        raise CorruptMessage(f"no uint8: {word}")
+    return value
+
+
 def signed(word: str) -> int:
     """Return a word of 64 digits as a two's complement integer."""
     value = int(word, 16)
@@ -140,10 +152,10 @@ LOG_FORMS: dict[str, LogForm] = {
 """Form by topic 0. Topic 1 is the id in all of them; ``LogForm.topics`` starts after it."""
 
 ORDER_READERS: tuple[Reader, ...] = (
-    uint, address, address, address, uint, uint, uint, uint, boolean, boolean, uint, boolean,
+    uint, address, address, address, uint, uint, uint, uint8, boolean, boolean, uint, boolean,
 )  # fmt: skip
 POSITION_READERS: tuple[Reader, ...] = (
-    uint, address, address, uint, uint, uint, uint, uint, uint, boolean,
+    uint, address, address, uint, uint, uint8, uint, uint, uint, boolean,
 )  # fmt: skip
 
 

@@ -18,15 +18,16 @@ from orders.chain.faults import NodeBehind
 T = TypeVar("T")
 MAX_QUANTITY = 2**63 - 1
 """Of heights, ids of chains and counters: PostgreSQL's bigint ends here, far beyond any chain."""
-MAX_LOG_INDEX = 2**31 - 1
 MAX_TIME_S = 253_402_300_799
 """The last second of the year 9999, where Python's and ISO 8601's calendars end."""
 _QUANTITY = re.compile(r"0x[0-9a-f]{1,64}", re.IGNORECASE)
 _HASH = re.compile(r"0x[0-9a-f]{64}", re.IGNORECASE)
 _DIGITS = re.compile(r"0x[0-9a-f]*", re.IGNORECASE)
+# Heights below 2^63, places below 2^31, times below 2^36 (the year 4147); no group is a number
+# that has to be computed to be bounded.
 _LOG = re.compile(
-    r"0x[0-9a-f]{40} 0x[0-9a-f]{64} 0x[0-9a-f]{64} 0x[0-9a-f]{1,16} 0x[0-9a-f]{1,8}"
-    r" 0x[0-9a-f]{1,16}(?: 0x[0-9a-f]{64}){0,4} 0x[0-9a-f]*"
+    r"0x[0-9a-f]{40} 0x[0-9a-f]{64} 0x[0-9a-f]{64} 0x0*[0-7]?[0-9a-f]{1,15} 0x0*[0-7]?[0-9a-f]{1,7}"
+    r" 0x0*[0-9a-f]{1,9}(?: 0x[0-9a-f]{64}){0,4} 0x[0-9a-f]*"
 )
 Raw = msgspec.Raw | LinkoraError
 """The result of one call, not decoded yet, or its error."""
@@ -67,10 +68,8 @@ class RawLog(msgspec.Struct, frozen=True, rename="camel", gc=False):
             msgspec.structs.force_setattr(self, "topics", tuple(t.lower() for t in self.topics))
             if not _LOG.fullmatch(self._fields().lower()):
                 raise ValueError("no log")
-        if len(self.data) % 2 or self.index > MAX_LOG_INDEX or self.number > MAX_QUANTITY:
+        if len(self.data) % 2:
             raise ValueError("no log")
-        if self.time_s is not None and self.time_s > MAX_TIME_S:
-            raise ValueError("a log of no time")
 
     @property
     def number(self) -> int:
@@ -88,10 +87,11 @@ class RawLog(msgspec.Struct, frozen=True, rename="camel", gc=False):
         return int(self.block_timestamp, 16) if self.block_timestamp else None
 
     def _fields(self) -> str:
-        return " ".join(
-            (self.address, self.block_hash, self.transaction_hash, self.block_number,
-             self.log_index, self.block_timestamp or "0x0", *self.topics, self.data)
-        )  # fmt: skip
+        return (
+            f"{self.address} {self.block_hash} {self.transaction_hash} {self.block_number}"
+            f" {self.log_index} {self.block_timestamp or '0x0'} {' '.join(self.topics)}"
+            f"{' ' if self.topics else ''}{self.data}"
+        )
 
 
 def answer(raw: Raw) -> msgspec.Raw:

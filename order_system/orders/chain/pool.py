@@ -19,6 +19,7 @@ from orders.chain.client import ChainClient
 from orders.chain.faults import (
     ForeignChain,
     NoContract,
+    NodeBehind,
     RangeTooLarge,
     RateLimited,
     StateUnavailable,
@@ -188,4 +189,5 @@ class NodePool:
             return ForeignChain("; ".join(f"{s.client.name}: {s.last_error}" for s in self.seats))
         wait_s = max(0.0, min(s.ready_at_s for s in self.seats) - self._monotonic_s())
         reason = str(worst) if worst else "; ".join(s.last_error for s in self.seats)
-        return TransientError(reason, wait_s)
+        kind = NodeBehind if isinstance(worst, NodeBehind) else TransientError
+        return kind(reason, wait_s)

@@ -17,7 +17,7 @@ from orders.batch import (
 from orders.chain.blocks import ChainIdentity, Header, Tip
 from orders.chain.client import ChainClient
 from orders.chain.decode import ContractOrder, ContractPosition, decode_log
-from orders.chain.faults import StateUnavailable
+from orders.chain.faults import NodeBehind, StateUnavailable
 from orders.chain.pool import NodePool
 from orders.chain.understanding import new_tokens, understand
 from orders.events import DeadLetter, Event, OrderCreated, PositionOpened
@@ -116,7 +116,7 @@ class ChainReader:
         async def work(client: ChainClient) -> Batch:
             headers = await client.headers(range(first, last + 1))
             if len(headers) != last + 1 - first:
-                raise TransientError(f"{client.name}: does not have the blocks {first} to {last}")
+                raise NodeBehind(f"{client.name}: does not have the blocks {first} to {last}")
             ordered = [headers[number] for number in sorted(headers)]
             for parent, child in itertools.pairwise(ordered):
                 if child.parent_hash != parent.hash:

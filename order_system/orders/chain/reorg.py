@@ -7,7 +7,9 @@
 3. The head is lower than the checkpoint, its block known: a node that lags, or a chain that was
    cut. Wait; after as many polls in a row as the settings say, roll back to the head.
 4. The head is lower than the checkpoint, its block unknown: as 3, but to the fork.
-5. The fork is below what counts as final, or below the oldest stored block: hold and say so.
+5. The head is high enough, and a block that was not replaced before our eyes is just not there:
+   nodes behind a balancer, some of which lag. Wait.
+6. The fork is below what counts as final, or below the oldest stored block: hold and say so.
    A node that still synchronises looks like this too, and comes right by itself.
 """
 
@@ -72,6 +74,9 @@ def judge(sight: Sight, floor: int, lower_head_polls: int) -> Verdict:
     if sight.head < checkpoint and sight.lower_polls < lower_head_polls:
         return Wait(f"the head went down from {checkpoint} to {sight.head}")
     fork = find_fork(sight.stored, sight.remote)
+    unseen = [n for n in sight.stored if (fork or 0) < n <= sight.head and n not in sight.remote]
+    if unseen:
+        return Wait(f"the node has a head {sight.head}, and not the block {max(unseen)}")
     if fork is None:
         return Hold(f"no stored block from {min(sight.stored)} on is on the chain any more")
     if fork < floor:
