@@ -5,7 +5,7 @@ import structlog
 
 from linkora.errors import TransientError
 from orders.chain.blocks import ChainIdentity, is_local
-from orders.chain.faults import StateUnavailable
+from orders.chain.faults import NodeBehind, StateUnavailable
 from orders.ports import Chain, Checkpoints, Limits
 
 log = structlog.get_logger(__name__)
@@ -19,10 +19,14 @@ async def begin(chain: Chain, checkpoints: Checkpoints, limits: Limits) -> None:
     """
     identity = await chain.identity()
     chain.expect(identity)
-    head = (await chain.tip()).head.number
-    start = limits.start_block
+    tip = await chain.tip()
+    head, start = tip.head.number, limits.start_block
     if start is None:
-        start = await _find_deployment(chain, identity, head)
+        try:
+            start = await _find_deployment(chain, identity, head)
+        except NodeBehind:
+            chain.distrust(tip.source)  # perhaps there are no such blocks at all
+            raise
     base = max(0, start - 1)
     header = (await chain.headers([base])).get(base)
     if header is None:

@@ -165,14 +165,23 @@ async def test_a_chain_that_changes_again_during_a_rollback_is_not_mixed_with_wh
     assert await dump(pool) == await fresh_scan(chain.rpc_url, chain.address, pool)
 
 
-async def test_a_provider_that_boasts_of_blocks_is_passed_over_for_one_that_has_them(chain, pool):
+@pytest.mark.parametrize("is_new", [True, False], ids=["from the beginning", "later"])
+async def test_a_provider_that_boasts_of_blocks_is_left_alone_for_one_that_has_them(
+    is_new, chain, pool
+):
     await chain.create()
     async with flaky(chain.rpc_url, random.Random(1), 1.0, faults=("boast",)) as proxy:
         urls = [proxy.url, chain.rpc_url]
         async with open_rig(urls, chain.address, pool) as rig:
-            await patiently(rig)
+            if not is_new:
+                proxy.rate = 0.0
+                await patiently(rig)
+                proxy.rate = 1.0
+            with pytest.raises(TransientError):
+                await rig.settle()
             rest_s = rig.nodes.seats[0].ready_at_s - time.monotonic()
             assert rest_s > 10, "it would be asked for the head first again and again"
+            await patiently(rig)
             assert rig.scanner.progress.status == "ACTIVE"
     assert len((await dump(pool))["orders"]) == 1
 
