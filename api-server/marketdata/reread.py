@@ -27,6 +27,8 @@ from marketdata.unheard import Unheard
 # While the collector loads history it announces changes page by page: read them in batches.
 REREAD_INTERVAL_S = 2.0
 START_GRACE_S = 1.0
+# However long the database was away: live data are live again so soon after its return.
+LONGEST_RETRY_S = 3.0
 MAX_ROWS = 1000
 # So many closed candles of a timeframe are told after a hole, the newest; more is for /candles.
 MAX_MISSED = 1000
@@ -140,7 +142,7 @@ class Rereader:
 
     async def keep(self) -> None:
         """Read what may be stale, for ever."""
-        backoff = Backoff()
+        backoff = Backoff(longest_s=LONGEST_RETRY_S)
         with suppress(TimeoutError):  # without Redis, too, the newest stored state is served
             await asyncio.wait_for(self._wake.wait(), START_GRACE_S)
         self._wake.set()
@@ -152,7 +154,7 @@ class Rereader:
                 self._on_reread(error)
                 await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
             else:
-                if not self._lost:
+                if not (self._lost or self._is_all_stale or self._are_books_stale):
                     self._on_reread(None)
                 backoff.reset()
                 await asyncio.sleep(REREAD_INTERVAL_S)

@@ -121,7 +121,7 @@ async def test_sockets_go_on_after_redis_was_away_and_miss_no_closing(
             own_redis.start()
             candles = []
             while len(candles) < 3:
-                message = await receive(socket, timeout_s=20)
+                message = await receive(socket, timeout_s=30)
                 if message.get("channel") == "candles":
                     candles.append((message["timestamp"] - newest_ms, message["is_closed"]))
             assert candles == [(0, True), (MINUTE_MS, True), (2 * MINUTE_MS, False)]
@@ -249,7 +249,7 @@ async def has_told_stale(around: Surrounded, count: int) -> bool:
 async def candle_of(socket: Any) -> dict[str, Any]:
     """Return the next message of a candle."""
     while True:
-        message: dict[str, Any] = await receive(socket, timeout_s=20)
+        message: dict[str, Any] = await receive(socket, timeout_s=30)
         if message.get("channel") == "candles":
             return message
 
@@ -339,10 +339,10 @@ async def test_starts_without_its_neighbours_and_finds_them_later(
             own_redis.start()
             async with collecting(places["database"], places["redis"]) as collector:
                 await collector.fill([SYMBOL], minutes=5)
-                message = await receive(socket, timeout_s=20)
+                message = await receive(socket, timeout_s=30)
                 while message.get("channel") != "candles":
                     await collector.publish(running(minute(SYMBOL, floor_minute_ms(now_ms()))))
-                    message = await receive(socket, timeout_s=20)
+                    message = await receive(socket, timeout_s=30)
         await until(lambda: server.get("/symbols"))
         await server.until_healthy()
 

@@ -29,6 +29,8 @@ CONNECT_TIMEOUT_S = 3.0
 ANSWER_TIMEOUT_S = 5.0
 # A reader that hears nothing for this long asks the server whether it is still there.
 SILENCE_S = 10.0
+# However long Redis was away: whoever follows live data waits no longer than this for its return.
+LONGEST_RECONNECT_S = 2.0
 
 
 @asynccontextmanager
@@ -118,7 +120,7 @@ async def listen(
         channels: The channels to read.
         on_error: Told whenever Redis is away.
     """
-    backoff = Backoff()
+    backoff = Backoff(longest_s=LONGEST_RECONNECT_S)
     while True:
         try:
             async with redis.pubsub() as pubsub:
@@ -132,6 +134,7 @@ async def listen(
                     yield payload
         except TransientError as error:
             on_error(error)
+            await asyncio.sleep(backoff.next_delay_s())
 
 
 async def _subscribe(pubsub: Any, channels: Sequence[str]) -> None:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 
+from linkora import backoff
 from linkora.errors import TransientError
 from linkora.messages import Position
 from linkora.pubsub import Publisher, Subscribed, listen, open_redis
+from linkora.settings import RedisSettings
 from testkit.redis_server import private_redis
 
 
@@ -61,6 +64,34 @@ async def test_an_outage_is_told_to_both_sides_and_ends_by_itself():
                 await publisher.publish([("a", place)])
                 assert await heard(reader, 1) == [b"7:2"]
     assert errors
+
+
+async def test_the_return_of_redis_is_noticed_soon_however_long_it_was_away(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    waited: list[float] = []
+    errors: list[TransientError] = []
+    monkeypatch.setattr(backoff, "asyncio", SimpleNamespace(sleep=quickly(waited)))
+    async with open_redis(RedisSettings(port=1)) as redis:
+        with pytest.raises(TimeoutError):
+            async with (
+                asyncio.timeout(30),
+                aclosing(listen(redis, ["a"], on_error=errors.append)) as reader,
+            ):
+                await anext(reader)
+    assert len(errors) > 50
+    assert max(waited) <= 2
+
+
+def quickly(waited: list[float]) -> Callable[[float], Awaitable[None]]:
+    """Return a sleep that takes no time, until it has been asked for often."""
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) > 50:
+            raise TimeoutError
+
+    return sleep
 
 
 class SlowPipeline:

@@ -20,7 +20,7 @@ from linkora.messages import encode_candle, encode_order_book
 from linkora.pubsub import Publisher
 from linkora.timeframes import MINUTE_MS, floor_minute_ms
 
-WAIT_S = 10.0
+WAIT_S = 30.0  # generous: other tests keep the machine busy
 START_MARGIN_MS = 3_000
 
 _STORE = """

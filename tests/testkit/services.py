@@ -17,7 +17,7 @@ from linkora.settings import DatabaseSettings, RedisSettings
 from testkit.processes import free_port
 
 ROOT = Path(__file__).parents[2]
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 
 
