@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """0006 makes the hours of the minutes that a database in use has."""
 
+import secrets
+
 import psycopg
 import pytest
 from alembic import command
@@ -63,8 +65,29 @@ def test_the_release_before_reads_the_minutes_and_waits_before_it_writes_any(
     with connect(empty_database) as connection:
         connection.execute(MINUTES)
         before = connection.execute(MINUTES_OF_THE_RELEASE_BEFORE).fetchall()
-        migrate(empty_database)
+        assert before == [("EXECUTED", 7), ("PENDING", 9)]
+        migrate_to(empty_database, "0006")
         assert connection.execute(MINUTES_OF_THE_RELEASE_BEFORE).fetchall() == before
         # Its event processor takes this for a database behind in its migrations, and waits.
         with pytest.raises(psycopg.errors.UndefinedTable, match="order_counts_by_time"):
             connection.execute(WRITE_OF_THE_RELEASE_BEFORE)
+
+
+def test_rights_go_over_with_the_migration_itself(empty_database: DatabaseSettings) -> None:
+    migrate_to(empty_database, "0005")
+    with connect(empty_database) as connection:
+        reader = f"reader_{secrets.token_hex(4)}"
+        connection.execute(f"CREATE ROLE {reader}")
+        connection.execute(f"GRANT SELECT ON order_counts_by_minute TO {reader}")
+        try:
+            migrate_to(empty_database, "0006")
+            for table in ("order_counts_by_minute", "order_counts_by_time"):
+                rights = [
+                    connection.execute(
+                        "SELECT has_table_privilege(%s, %s, %s)", (reader, table, right)
+                    ).fetchone()
+                    for right in ("SELECT", "INSERT")
+                ]
+                assert rights == [(True,), (False,)]
+        finally:
+            connection.execute(f"DROP OWNED BY {reader}; DROP ROLE {reader}")

@@ -13,16 +13,17 @@ revision = "0006"
 down_revision = "0005"
 
 STATEMENTS = (
-    # Whoever writes the minutes now ends first, and nobody begins until all of this is done.
-    "LOCK TABLE order_counts_by_minute IN ACCESS EXCLUSIVE MODE",
+    # Whoever writes the minutes now ends first, and nobody begins until all of this is done. The
+    # table itself is kept: with it stay the rights that the services' users have.
+    "ALTER TABLE order_counts_by_minute RENAME TO order_counts_by_time",
+    "DELETE FROM order_counts_by_time WHERE total = 0",
     """
-    CREATE TABLE order_counts_by_time (
-        status            text        NOT NULL,
-        width_s           integer     NOT NULL CHECK (width_s IN (60, 3600)),
-        opened_at         timestamptz NOT NULL,
-        total             bigint      NOT NULL CHECK (total >= 0),
-        PRIMARY KEY (status, width_s, opened_at)
-    );
+    ALTER TABLE order_counts_by_time RENAME COLUMN created_minute TO opened_at;
+    ALTER TABLE order_counts_by_time
+        ADD COLUMN width_s integer NOT NULL DEFAULT 60 CHECK (width_s IN (60, 3600)),
+        DROP CONSTRAINT order_counts_by_minute_pkey,
+        ADD PRIMARY KEY (status, width_s, opened_at);
+    ALTER TABLE order_counts_by_time ALTER COLUMN width_s DROP DEFAULT;
     COMMENT ON TABLE order_counts_by_time IS
         'orders by present status and time of creation: every one in its minute and in its hour';
     COMMENT ON COLUMN order_counts_by_time.width_s IS
@@ -30,12 +31,9 @@ STATEMENTS = (
     """,
     """
     INSERT INTO order_counts_by_time (status, width_s, opened_at, total)
-    SELECT status, 60, created_minute, total FROM order_counts_by_minute WHERE total > 0
-    UNION ALL
-    SELECT status, 3600, date_trunc('hour', created_minute, 'UTC'), sum(total)
-    FROM order_counts_by_minute WHERE total > 0 GROUP BY 1, 3
+    SELECT status, 3600, date_trunc('hour', opened_at, 'UTC'), sum(total)
+    FROM order_counts_by_time GROUP BY 1, 3
     """,
-    "DROP TABLE order_counts_by_minute",
     """
     CREATE VIEW order_counts_by_minute AS
         SELECT status, opened_at AS created_minute, total FROM order_counts_by_time
@@ -49,10 +47,28 @@ STATEMENTS = (
     CREATE TRIGGER refuse INSTEAD OF INSERT OR UPDATE OR DELETE ON order_counts_by_minute
         FOR EACH ROW EXECUTE FUNCTION refuse_counts_by_minute()
     """,
+    # Whoever had rights on the table has them on the view, from the same moment on.
+    """
+    DO $$
+        DECLARE held record;
+        BEGIN
+            FOR held IN
+                SELECT grantee, string_agg(privilege_type, ', ') AS rights
+                FROM information_schema.role_table_grants
+                WHERE table_schema = current_schema() AND table_name = 'order_counts_by_time'
+                  AND grantee <> current_user AND privilege_type <> 'TRUNCATE'
+                GROUP BY grantee
+            LOOP
+                EXECUTE 'GRANT ' || held.rights || ' ON order_counts_by_minute TO '
+                    || quote_ident(held.grantee);
+            END LOOP;
+        END
+    $$
+    """,
 )
 
 
 def upgrade() -> None:
-    """Create the table from the minutes that there are; a view takes the place of theirs."""
+    """Add the hours to the table of the minutes; a view takes over its name."""
     for statement in STATEMENTS:
         op.get_bind().exec_driver_sql(statement)

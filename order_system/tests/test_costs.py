@@ -53,7 +53,9 @@ async def test_the_counts_that_the_events_lead_to_are_those_of_the_orders(chain,
         FROM orders, (VALUES (60, 'minute'), (3600, 'hour')) AS widths(width_s, unit)
         GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     """)
-    kept = await pool.fetch("SELECT * FROM order_counts_by_time ORDER BY 1, 2, 3")
+    kept = await pool.fetch(
+        "SELECT * FROM order_counts_by_time ORDER BY status, width_s, opened_at"
+    )
     assert [dict(row) for row in kept] == [dict(row) for row in counted]
     assert len(kept) >= 4
 
