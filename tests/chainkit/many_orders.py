@@ -29,7 +29,7 @@ EVENTS = """
 COUNTS = (
     """UPDATE order_counts c SET total = (SELECT count(*) FROM orders o
                                            WHERE o.status = c.status)""",
-    """INSERT INTO order_counts_by_time
+    """INSERT INTO order_counts_by_time (status, width_s, opened_at, total)
        SELECT status, width_s, date_trunc(unit, created_at, 'UTC'), count(*)
        FROM orders, (VALUES (60, 'minute'), (3600, 'hour')) AS widths(width_s, unit)
        GROUP BY 1, 2, 3""",
