@@ -90,6 +90,7 @@ class Rereader:
         self._is_all_stale = True
         self._are_books_stale = True
         self._lost = {CANDLES, BOOKS, TRADES}
+        self._all_heard = asyncio.Event()
         self._wake = asyncio.Event()
         self._since_reread: dict[tuple[str, int], Candle] = {}
         self._corrected: dict[str, set[int]] = {}
@@ -122,6 +123,8 @@ class Rereader:
     def find(self, kind: str) -> None:
         """Note that news of ``kind`` are heard from now on; until now they may not have been."""
         self._lost.discard(kind)
+        if not self._lost:
+            self._all_heard.set()
         if kind == CANDLES:
             self._board.is_connected = True
             self.mark_all()
@@ -144,7 +147,7 @@ class Rereader:
         """Read what may be stale, for ever."""
         backoff = Backoff(longest_s=LONGEST_RETRY_S)
         with suppress(TimeoutError):  # without Redis, too, the newest stored state is served
-            await asyncio.wait_for(self._wake.wait(), START_GRACE_S)
+            await asyncio.wait_for(self._all_heard.wait(), START_GRACE_S)
         self._wake.set()
         while True:
             await self._wake.wait()

@@ -16,12 +16,19 @@ import pytest
 from linkora.database import open_pool
 from linkora.pubsub import Publisher
 from linkora.settings import DatabaseSettings, RedisSettings
+from marketdata import reread
 from marketdata.service import run
 from testkit.api_server import connected, in_thread, settings_with
 from testkit.databases import Databases
 from testkit.market import Collector, Server
 
 StartServer = Callable[..., AbstractAsyncContextManager[Server]]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers of this process read again at once, where in operation they wait to save work."""
+    monkeypatch.setattr(reread, "REREAD_INTERVAL_S", 0.1)
 
 
 @pytest.fixture
