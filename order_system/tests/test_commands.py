@@ -5,7 +5,6 @@ import random
 
 import pytest
 from chainkit.crash import Fuse, Killed, open_fused_pool, restore, save
-from chainkit.nodes import on_both_nodes
 from chainkit.proxy import flaky
 from chainkit.rig import FAST, dump, fresh_scan, open_rig
 
@@ -82,7 +81,6 @@ async def test_a_recovery_may_be_killed_at_any_statement_and_is_taken_up_again(
     assert any("DELETE FROM order_events" in place for place in places)
 
 
-@on_both_nodes
 async def test_a_recovery_that_the_provider_breaks_off_stands_until_it_is_done(chain, pool):
     await lose_an_execution(chain, pool)
     await pool.execute(COMMAND.format("RECOVERY"))

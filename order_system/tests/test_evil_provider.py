@@ -194,7 +194,7 @@ async def test_no_answer_of_a_node_ends_the_scan_or_spoils_the_tables(chain, dat
     memory = {}
     async with open_pool(database, name="evil", server_settings=FAST) as database_pool:
 
-        @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
         @given(evils)
         @example(Evil("field", "timestamp", "0x7fffffffffffffff", 0, 99))
         @example(Evil("field", "timestamp", "-0x5", 3, 99))
