@@ -88,16 +88,18 @@ async def change_counts(connection: "Connection", before: Before, after: After) 
 
 def time_rows(before: Before, after: After) -> list[dict[str, Any]]:
     """Return how the numbers change by status, minute and hour of creation; arguments as above."""
-    deltas: Counter[tuple[str, int, int]] = Counter()
+    minutes: Counter[tuple[str, int]] = Counter()
     for sign, orders in ((-1, before), (1, after)):
         for order in orders.values():
             if order is not None:
-                for width_s in (MINUTE_S, HOUR_S):
-                    opened_s = order.created_at_s // width_s * width_s
-                    deltas[order.status, width_s, opened_s] += sign
+                minutes[order.status, order.created_at_s // MINUTE_S * MINUTE_S] += sign
+    hours: Counter[tuple[str, int]] = Counter()
+    for (status, opened_s), delta in minutes.items():
+        hours[status, opened_s // HOUR_S * HOUR_S] += delta
     return [
         {"status": status, "width_s": width_s, "opened_s": opened_s, "delta": delta}
-        for (status, width_s, opened_s), delta in sorted(deltas.items())
+        for width_s, deltas in ((MINUTE_S, minutes), (HOUR_S, hours))
+        for (status, opened_s), delta in sorted(deltas.items())
         if delta
     ]
 

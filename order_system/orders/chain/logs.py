@@ -131,9 +131,16 @@ class LogReader:
         last: int,
     ) -> LogRange:
         ordered = self._check(logs, {h.number: h.hash for h in headers}, first, last)
-        times = {log.number: log.time_s for log in ordered if log.time_s is not None}
-        times |= {h.number: h.time_s for h in headers}  # what a header says comes before
-        missing = {log.number: log.block_hash for log in ordered if log.number not in times}
+        times = {h.number: h.time_s for h in headers}  # what a header says comes before
+        missing: dict[int, str] = {}
+        for log in ordered:
+            number = log.number
+            if number in times:
+                continue
+            if (time_s := log.time_s) is None:
+                missing[number] = log.block_hash
+            else:
+                times[number] = time_s
         times |= await self._times(missing)
         next_order_id, next_position_id = (forms.counter_or_none(answer) for answer in state)
         return LogRange(headers, tuple(ordered), times, next_order_id, next_position_id)
