@@ -14,6 +14,7 @@ from collector.binance.wire import decode, decode_klines
 from collector.budget import RequestBudget
 from collector.clock import ExchangeClock
 from collector.ports import SenselessError
+from linkora.cancellation import give_way_to_cancellation
 from linkora.errors import CorruptMessage, RejectedError, TransientError
 
 T = TypeVar("T")
@@ -137,6 +138,7 @@ class BinanceRest:
                         await self._obey(answer.status, answer.headers.get("Retry-After"), None)
                     body = await answer.read()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                give_way_to_cancellation(error)
                 raise TransientError(f"exchange: {type(error).__name__}: {error}") from error
             finally:
                 self._budget.answered(weight, reported, self._clock.now_ms(), sent_ms)
