@@ -147,7 +147,8 @@ class Rereader:
         """Read what may be stale, for ever."""
         backoff = Backoff(longest_s=LONGEST_RETRY_S)
         with suppress(TimeoutError):  # without Redis, too, the newest stored state is served
-            await asyncio.wait_for(self._all_heard.wait(), START_GRACE_S)
+            async with asyncio.timeout(START_GRACE_S):
+                await self._all_heard.wait()
         self._wake.set()
         while True:
             await self._wake.wait()

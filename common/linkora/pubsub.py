@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from linkora.backoff import Backoff, retry
-from linkora.cancellation import give_way_to_cancellation
+from linkora.cancellation import give_way_to_cancellation, kept_cancellation
 from linkora.errors import TransientError
 from linkora.messages import Position
 from linkora.settings import RedisSettings
@@ -55,7 +55,8 @@ async def open_redis(settings: RedisSettings) -> AsyncIterator["Redis"]:
 def transient_errors() -> Any:
     """Turn Redis' passing troubles into ``TransientError``; cancelled tasks end all the same."""
     try:
-        yield
+        with kept_cancellation():
+            yield
     except (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError) as error:
         give_way_to_cancellation(error)
         raise TransientError(f"redis: {type(error).__name__}: {error}") from error

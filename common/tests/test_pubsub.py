@@ -124,3 +124,26 @@ async def test_publishers_of_one_channel_do_not_overtake_each_other():
         for _ in range(3):
             group.create_task(publisher.publish([("a", place)]))
     assert SlowPipeline.sent == [b"7:1", b"7:2", b"7:3"]
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_publisher_ends_in_whatever_moment_it_is_cancelled(redis_settings, steps):
+    async with open_redis(redis_settings) as redis:
+        publisher = Publisher(redis)
+
+        async def publish_for_ever() -> None:
+            while True:
+                await asyncio.sleep(0.01)
+                await publisher.publish([("a", place)])
+
+        for _ in range(5):
+            task = asyncio.create_task(publish_for_ever())
+            await asyncio.sleep(0.01)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            done, _ = await asyncio.wait([task], timeout=5)
+            if not done:
+                task.cancel()
+                await asyncio.wait([task], timeout=5)
+            assert done, "it goes on"

@@ -115,7 +115,8 @@ class Follower:
             self._say_well()
             if not may_be_more:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._poll_interval_s)
+                    async with asyncio.timeout(self._poll_interval_s):
+                        await self._wake.wait()
                 self._wake.clear()
 
     async def _tell(self, error: TransientError) -> None:
