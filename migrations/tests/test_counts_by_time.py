@@ -79,6 +79,7 @@ def test_rights_go_over_with_the_migration_itself(empty_database: DatabaseSettin
         reader = f"reader_{secrets.token_hex(4)}"
         connection.execute(f"CREATE ROLE {reader}")
         connection.execute(f"GRANT SELECT ON order_counts_by_minute TO {reader}")
+        connection.execute("GRANT SELECT ON order_counts_by_minute TO PUBLIC")
         try:
             migrate_to(empty_database, "0006")
             for table in ("order_counts_by_minute", "order_counts_by_time"):

@@ -60,7 +60,8 @@ STATEMENTS = (
                 GROUP BY grantee
             LOOP
                 EXECUTE 'GRANT ' || held.rights || ' ON order_counts_by_minute TO '
-                    || quote_ident(held.grantee);
+                    || CASE held.grantee WHEN 'PUBLIC' THEN 'PUBLIC'
+                            ELSE quote_ident(held.grantee) END;
             END LOOP;
         END
     $$

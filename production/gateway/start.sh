@@ -33,9 +33,11 @@ if [ "${1:-}" = reload ] && cmp -s /tmp/read.new /tmp/read; then
   echo "nothing has changed since nginx read it last"
   exit 0
 fi
-mv /tmp/read.new /tmp/read
 mv /tmp/nginx.new /tmp/nginx.conf
 if [ "${1:-}" = reload ]; then
-  exec nginx -q -c /tmp/nginx.conf -s reload
+  nginx -q -c /tmp/nginx.conf -s reload
+  mv /tmp/read.new /tmp/read # only now: what failed is tried again
+  exit 0
 fi
+mv /tmp/read.new /tmp/read
 exec nginx -c /tmp/nginx.conf -g 'daemon off;'
