@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from linkora.errors import RequestError, TransientError
@@ -73,6 +74,7 @@ class RateLimiter:
         self._service = service
         self._count = redis.register_script(_COUNT)
         self._budgets: dict[str, _Budget] = {}
+        self._refused = ""
 
     def take(self, address: str) -> int | None:
         """Count one request of ``address``.
@@ -105,7 +107,15 @@ class RateLimiter:
                 for start in range(0, len(spent), ADDRESSES_AT_ONCE):
                     await self._report(spent[start : start + ADDRESSES_AT_ONCE])
             except TransientError as error:
-                log.debug("rate_limits_not_shared", reason=str(error))
+                self._note(error)
+
+    def _note(self, error: TransientError) -> None:
+        """Log why nothing is shared: what Redis refuses is an operator's matter, told once."""
+        if not isinstance(error.__cause__, ResponseError):
+            log.debug("rate_limits_not_shared", reason=str(error))
+        elif str(error) != self._refused:
+            self._refused = str(error)
+            log.warning("rate_limits_refused", reason=self._refused)
 
     async def _report(self, addresses: Sequence[str]) -> None:
         """Tell Redis what these addresses have spent, in one round trip, and learn what is left."""
@@ -114,6 +124,9 @@ class RateLimiter:
         keys = [f"{KEY_PREFIX}:{self._service}:{address}" for address, _ in budgets]
         with transient_errors():
             told = await self._count(keys, [int(WINDOW_S * 1000), *spent])
+        if self._refused:
+            self._refused = ""
+            log.info("rate_limits_shared")
         now_s = time.time()
         for place, (_, budget) in enumerate(budgets):
             budget.ends_at_s = now_s + told[2 * place + 1] / 1000

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
+import asyncio
+
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from linkora import limits
 from linkora.limits import RateLimiter
 from linkora.pubsub import open_redis
 from linkora.settings import RedisSettings
+from testkit.redis_server import private_redis
 from testkit.services import meanwhile, until
 
 
@@ -61,3 +65,32 @@ async def test_a_count_that_was_left_without_an_end_gets_one(redis_client: Redis
         await until(lambda: not limiter._budgets["10.0.0.1"].spent)
     assert limiter.take("10.0.0.1") is not None
     assert 0 < await redis_client.pttl("rate_limit:test:10.0.0.1") <= 60_000
+
+
+async def test_a_redis_that_refuses_to_count_is_told_of_once_and_so_is_its_change_of_mind(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Else rights that lack a command would leave each replica counting alone, unseen."""
+    monkeypatch.setattr(limits, "SYNC_INTERVAL_S", 0.01)
+    with private_redis() as server, capture_logs() as logs:
+        async with open_redis(server.settings()) as admin, open_redis(server.settings()) as redis:
+            await admin.execute_command("ACL", "SETUSER", "default", "-evalsha")
+            limiter = RateLimiter(redis, "test", per_minute=9)
+            limiter.take("10.0.0.1")
+            async with meanwhile(limiter.keep()):
+                await until(lambda: len(logs) > 0)
+                async with asyncio.timeout(30):
+                    while await refusals(admin) < 4:  # noqa: ASYNC110 - the other side is a server
+                        await asyncio.sleep(0.05)
+                await admin.execute_command("ACL", "SETUSER", "default", "+evalsha")
+                await until(lambda: not limiter._budgets["10.0.0.1"].spent)
+                await until(lambda: len(logs) > 1)
+    told = [(line["log_level"], line["event"]) for line in logs]
+    assert told == [("warning", "rate_limits_refused"), ("info", "rate_limits_shared")]
+    assert "evalsha" in logs[0]["reason"]
+
+
+async def refusals(redis: Redis) -> int:
+    """Return how many calls Redis has refused for want of rights."""
+    stats = await redis.info("errorstats")
+    return int(stats["errorstat_NOPERM"]["count"])
