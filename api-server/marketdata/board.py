@@ -104,13 +104,15 @@ class Board:
     def take_trades(self, message: TradesMessage) -> None:
         """Take in trades of one symbol; the oldest make room.
 
-        The exchange numbers trades without a hole: those before one are forgotten, so that nobody
-        is told a list in which some are missing.
+        The exchange numbers trades without a hole: those before one are forgotten, so that memory
+        has no list in which some are missing. Redis' own list, which is told while Redis is there,
+        may have holes.
         """
         kept = self.trades.setdefault(message.symbol, deque(maxlen=MAX_TRADES))
-        if kept and message.trades[0].id != kept[-1].id + 1:
-            kept.clear()
-        kept.extend(message.trades)
+        for trade in message.trades:
+            if kept and trade.id != kept[-1].id + 1:
+                kept.clear()
+            kept.append(trade)
 
     def newest_pair(self, symbol: str, frame: Timeframe, now_ms: int) -> list[Candle]:
         """Return the bucket before the newest, if there is one, and the newest, if there is."""
