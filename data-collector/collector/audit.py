@@ -14,7 +14,7 @@ import structlog
 from collector.binance.forms import KlineRow
 from collector.binance.wire import number
 from collector.gaps import MinuteRange
-from collector.ports import CandleStore, Day, Exchange
+from collector.ports import CandleStore, Day, Exchange, SenselessError
 from collector.surroundings import Surroundings
 from linkora.backoff import Backoff
 from linkora.errors import RejectedError, TransientError
@@ -44,25 +44,34 @@ class Audit:
         self._left_alone: dict[tuple[str, int], Day] = {}
 
     async def compare(self, symbols: Sequence[str]) -> None:
-        """Compare every whole day since START_DATE; what cannot be read waits for the next time."""
+        """Compare every whole day since START_DATE; what cannot be read waits for the next time.
+
+        An outage that is not short ends the round: it would meet the other symbols, too. Answers
+        without sense may be this symbol's alone.
+        """
         for symbol in symbols:
             try:
                 await self._try_to_compare(symbol)
+            except TransientError as error:
+                log.warning("audit_put_off", symbol=symbol)
+                if not isinstance(error, SenselessError):
+                    return
             except RejectedError as error:
                 log.warning("audit_refused", symbol=symbol, reason=str(error))
 
     async def _try_to_compare(self, symbol: str) -> None:
         """Compare, in spite of a short trouble: the next time is far."""
         backoff = Backoff()
-        for _ in range(TRIES):
+        while True:
             try:
                 await self._compare(symbol)
             except TransientError as error:
                 self._around.lost(str(error).partition(":")[0], error)
+                if backoff.failures + 1 == TRIES:
+                    raise
                 await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
             else:
                 return
-        log.warning("audit_put_off", symbol=symbol)
 
     async def _compare(self, symbol: str) -> None:
         first_ms = -(-self._around.settings.start_ms // DAY_MS) * DAY_MS
