@@ -3,8 +3,7 @@
 
 import msgspec
 
-from linkora.errors import CorruptMessage
-from linkora.messages import Position
+from linkora.messages import Position, decode
 from orders.views import OrderView
 
 
@@ -35,7 +34,4 @@ def decode_order_message(payload: bytes) -> OrderMessage:
     Raises:
         CorruptMessage: If it is none.
     """
-    try:
-        return _decoder.decode(payload)
-    except msgspec.MsgspecError as error:
-        raise CorruptMessage(f"{error}: {payload[:200]!r}") from error
+    return decode(_decoder, payload)

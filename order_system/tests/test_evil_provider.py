@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from types import SimpleNamespace
 
 import aiohttp
@@ -15,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from linkora.database import open_pool
-from linkora.errors import RejectedError, TransientError
-from orders.chain import faults, pool, rpc
+from linkora.errors import CorruptMessage, RejectedError, TransientError
+from orders.chain import faults, forms, pool, rpc
 from orders.chain.forms import MAX_TIME_S
 from orders.condition import Bounds, judge
 from orders.params import OrderFilter, Page
@@ -41,6 +42,7 @@ METHODS = (
     "eth_chainId", "eth_getCode", "eth_call", "eth_getLogs", "eth_getBlockByNumber",
     "eth_getBlockByHash",
 )  # fmt: skip
+NO_TEXT = (b"\xff", b"\xc3(", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\x00", b"\\")
 
 
 class Evil(msgspec.Struct, frozen=True):
@@ -62,7 +64,15 @@ evils = st.one_of(
               st.integers(0, 12), st.integers(1, 3)),
     st.builds(Evil, st.just("missing"), st.sampled_from(FIELDS), st.none(),
               st.integers(0, 8), st.just(99)),
+    st.builds(Evil, st.just("bytes"), st.integers(0, 4000), st.sampled_from(NO_TEXT),
+              st.integers(0, 12), st.integers(1, 99)),
 )  # fmt: skip
+
+
+def spoil_bytes(text, evil):
+    """Return an answer's bytes with some that belong to no text in it, in a string or not."""
+    place = evil.where % len(text)
+    return text[:place] + evil.value + text[place + 1 :]
 
 
 def spoil(value, evil, methods):
@@ -123,7 +133,10 @@ class EvilNode(rpc.RpcNode):
                 self.memory[key] = answer
         answers = [self.memory[key] | {"id": number} for number, key in enumerate(keys)]
         number, self.requests = self.requests, self.requests + 1
-        if self.evil and self.evil.first <= number < self.evil.first + self.evil.count:
+        is_evil = self.evil and self.evil.first <= number < self.evil.first + self.evil.count
+        if is_evil and self.evil.kind == "bytes":
+            return spoil_bytes(json.dumps(answers).encode(), self.evil)
+        if is_evil:
             answers = spoil(answers, self.evil, [call["method"] for call in calls])
         return json.dumps(answers).encode()
 
@@ -202,6 +215,7 @@ async def test_no_answer_of_a_node_ends_the_scan_or_spoils_the_tables(chain, dat
         @example(Evil("method", "eth_getCode", "0xzz", 0, 99))
         @example(Evil("method", "eth_call", "0x" + "f" * 64, 0, 99))
         @example(Evil("field", "logsBloom", "0x" + "z" * 512, 0, 99))
+        @example(Evil("bytes", 42, b"\xff", 0, 99))
         def check(evil):
             monkeypatch.undo()
             runner.run(try_out(evil))
@@ -256,6 +270,95 @@ async def test_an_answer_nested_without_end_is_refused_before_it_is_decoded(dept
         rpc.RpcNode("http://x", None, 1)._decode([("eth_chainId", [])], body.encode())
     with pytest.raises(TransientError, match="too deep"):
         rpc.RpcNode("http://x", None, 1)._decode([("eth_chainId", [])], b"[" * depth)
+
+
+@pytest.mark.parametrize(
+    "around",
+    ['"]",{}', '"a]",{}', r'"\"]",{}', r'"\\","]",{}', r'"\\\"]",{}', '"","]",{}', '"}}",{}'],
+)
+def test_brackets_within_strings_close_none(around):
+    """A decoder that goes so deep ends the process, where the recursion limit has been lifted."""
+    depth = 60_000
+    body = "[" + around.format("[") * depth
+    assert rpc.is_too_deep(body.encode())
+    with pytest.raises(TransientError, match="too deep"):
+        rpc.RpcNode("http://x", None, 1)._decode([("eth_chainId", [])], body.encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\xff", b'[{"id":"\xff"}]', b'{"error":{"message":"\xc3("}}', b"[" * 4000, b'{"a":' * 4000],
+)
+def test_bytes_that_are_no_json_are_that_providers_trouble(body):
+    with pytest.raises(TransientError, match="no JSON-RPC answer"):
+        rpc.RpcNode("http://x", None, 1)._decode([("eth_chainId", [])], body)
+    assert isinstance(rpc._refusal(500, None, body.decode(errors="replace")), TransientError)
+
+
+@pytest.mark.parametrize(
+    "result", [b'"\xff"', b'"0x\xc3("', b'{"number":"\xff"}', b'[{"data":"\xff"}]']
+)
+@pytest.mark.parametrize("read", [forms.text, forms.header, forms.logs])
+def test_a_result_that_is_no_text_is_refused_by_whoever_knows_its_type(result, read):
+    with pytest.raises(CorruptMessage):
+        read(msgspec.Raw(result))
+
+
+LOG = {
+    "address": "0x" + "11" * 20, "topics": ["0x" + "22" * 32], "data": "0x", "blockNumber": "0x5",
+    "blockHash": "0x" + "33" * 32, "transactionHash": "0x" + "44" * 32, "logIndex": "0x0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"blockHash": f"{LOG['blockHash']} {LOG['transactionHash']}", "transactionHash": "0x5",
+         "blockNumber": "0x0 0x0", "logIndex": "0x1", "topics": [], "data": "0x", "address": "0x"},
+        {"blockHash": f"{LOG['blockHash']} {LOG['transactionHash']}", "transactionHash": "0x5",
+         "blockNumber": "0x0", "logIndex": "0x0", "blockTimestamp": LOG["topics"][0], "topics": []},
+        {"logIndex": "0x0 0x5", "blockTimestamp": LOG["topics"][0], "topics": []},
+        {"topics": [f"{LOG['topics'][0]} {LOG['topics'][0]}"]},
+        {"topics": [], "data": f"{LOG['topics'][0]} 0x"},
+    ],
+)  # fmt: skip
+def test_no_field_of_a_log_stands_in_anothers_place(changes):
+    with pytest.raises(CorruptMessage):
+        forms.logs(msgspec.Raw(msgspec.json.encode([LOG | changes])))
+
+
+@pytest.mark.parametrize("name", ["blockNumber", "logIndex", "blockTimestamp"])
+@pytest.mark.parametrize("zeros", [16_000, 1_000_000])
+def test_a_number_of_zeros_without_end_is_refused_in_no_time(name, zeros):
+    evil = LOG | dict.fromkeys(("blockNumber", "logIndex", "blockTimestamp"), "0x" + "0" * zeros)
+    begun_s = time.process_time()
+    for value in (evil, LOG | {name: evil[name]}, LOG | {name: evil[name] + "g"}):
+        with pytest.raises(CorruptMessage):
+            forms.logs(msgspec.Raw(msgspec.json.encode([value])))
+    assert time.process_time() - begun_s < 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "too_much"),
+    [
+        ("blockNumber", "0x7fffffffffffffff", "0x8000000000000000"),
+        ("logIndex", "0x7fffffff", "0x80000000"),
+        ("blockTimestamp", "0xfffffffff", "0x1000000000"),
+    ],
+)
+def test_numbers_of_a_log_have_their_bounds_behind_zeros_too(name, most, too_much):
+    for text in ("0x0", "0x00", "0x1", most, "0x00" + most[2:], "0X" + most[2:].upper()):
+        (found,) = forms.logs(msgspec.Raw(msgspec.json.encode([LOG | {name: text}])))
+        told = {
+            "blockNumber": found.number,
+            "logIndex": found.index,
+            "blockTimestamp": found.time_s,
+        }
+        assert told[name] == int(text, 16)
+    for text in ("0x", "", " ", too_much, "0x0" + too_much[2:], most + "0", "-" + most):
+        if text or name != "blockTimestamp":  # an empty time is none
+            with pytest.raises(CorruptMessage):
+                forms.logs(msgspec.Raw(msgspec.json.encode([LOG | {name: text}])))
 
 
 def test_great_answers_are_not_taken_for_deep_ones():

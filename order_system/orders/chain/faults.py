@@ -8,6 +8,8 @@ that is too large there).
 
 import re
 
+import msgspec
+
 from linkora.errors import LinkoraError, RejectedError, TransientError
 
 
@@ -91,6 +93,8 @@ MESSAGE_CHARS = 1000
 """Of a provider's words, read and searched at most."""
 RETRY_AFTER_MOST_S = 60.0
 """However long a provider wants to be left alone: it may be the only one."""
+NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder of msgspec raises, whatever bytes it is given."""
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 

@@ -13,7 +13,7 @@ import msgspec
 
 from linkora.errors import CorruptMessage, LinkoraError, RejectedError
 from orders.chain.blocks import Header
-from orders.chain.faults import NodeBehind
+from orders.chain.faults import NO_JSON, NodeBehind
 
 T = TypeVar("T")
 MAX_QUANTITY = 2**63 - 1
@@ -23,12 +23,18 @@ MAX_TIME_S = 253_402_300_799
 _QUANTITY = re.compile(r"0x[0-9a-f]{1,64}", re.IGNORECASE)
 _HASH = re.compile(r"0x[0-9a-f]{64}", re.IGNORECASE)
 _DIGITS = re.compile(r"0x[0-9a-f]*", re.IGNORECASE)
-# Heights below 2^63, places below 2^31, times below 2^36 (the year 4147); no group is a number
-# that has to be computed to be bounded.
+# Heights below 2^63, places below 2^31, times below 2^36 (the year 4147), behind zeros that the
+# specification does not allow; no group is a number that has to be computed to be bounded, and
+# none can be matched in two ways.
+_ZEROS = r"0x(?=[0-9a-f])0{0,63}+"
 _LOG = re.compile(
-    r"0x[0-9a-f]{40} 0x[0-9a-f]{64} 0x[0-9a-f]{64} 0x0*[0-7]?[0-9a-f]{1,15} 0x0*[0-7]?[0-9a-f]{1,7}"
-    r" 0x0*[0-9a-f]{1,9}(?: 0x[0-9a-f]{64}){0,4} 0x[0-9a-f]*"
+    rf"0x[0-9a-f]{{40}} 0x[0-9a-f]{{64}} 0x[0-9a-f]{{64}}"
+    rf" {_ZEROS}(?:[1-7][0-9a-f]{{15}}|[1-9a-f][0-9a-f]{{0,14}})?"
+    rf" {_ZEROS}(?:[1-7][0-9a-f]{{7}}|[1-9a-f][0-9a-f]{{0,6}})?"
+    rf" {_ZEROS}(?:[1-9a-f][0-9a-f]{{0,8}})?(?: 0x[0-9a-f]{{64}}){{0,4}} 0x[0-9a-f]*+"
 )
+_SEPARATORS = 6
+"""Between the fields of a log without topics; each topic brings one."""
 Raw = msgspec.Raw | LinkoraError
 """The result of one call, not decoded yet, or its error."""
 
@@ -62,11 +68,14 @@ class RawLog(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
     def __post_init__(self) -> None:
         """Check all fields at once: this is done for every log there is."""
-        if not _LOG.fullmatch(self._fields()):
+        fields = self._fields()
+        if fields.count(" ") != _SEPARATORS + len(self.topics):
+            raise ValueError("no log")  # a field with one within would stand for two
+        if not _LOG.fullmatch(fields):
             for name in ("address", "data", "block_hash", "transaction_hash"):
                 msgspec.structs.force_setattr(self, name, getattr(self, name).lower())
             msgspec.structs.force_setattr(self, "topics", tuple(t.lower() for t in self.topics))
-            if not _LOG.fullmatch(self._fields().lower()):
+            if not _LOG.fullmatch(fields.lower()):
                 raise ValueError("no log")
         if len(self.data) % 2:
             raise ValueError("no log")
@@ -190,5 +199,5 @@ _header: msgspec.json.Decoder[RawHeader | None] = msgspec.json.Decoder(RawHeader
 def _decode(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw) -> T:
     try:
         return decoder.decode(raw)
-    except msgspec.MsgspecError as error:
+    except NO_JSON as error:
         raise CorruptMessage(f"{error}: {bytes(raw)[:120]!r}") from error

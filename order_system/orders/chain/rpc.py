@@ -17,7 +17,7 @@ from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from linkora.errors import LinkoraError, TransientError
-from orders.chain.faults import classify, classify_status
+from orders.chain.faults import NO_JSON, classify, classify_status
 
 Call = tuple[str, list[Any]]
 """Method and parameters."""
@@ -26,7 +26,7 @@ ERROR_BODY_BYTES = 4096
 MAX_DEPTH = 4096
 """Python's own bound is not enough: libraries that web3.py brings lift it to 100,000."""
 _DEPTH_OF_ANSWERS = 12
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NO_BRACKETS_NOR_QUOTES = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 class RpcErrorBody(msgspec.Struct, frozen=True):
@@ -138,7 +138,7 @@ class RpcNode(AsyncJSONBaseProvider):
             if raw.lstrip()[:1] == b"[":
                 return _answers.decode(raw)
             whole = _answer.decode(raw)
-        except msgspec.MsgspecError as error:
+        except NO_JSON as error:
             raise TransientError(f"{self.name}: no JSON-RPC answer: {error}") from error
         if whole.error is not None:
             raise classify(calls[0][0], whole.error.code, whole.error.message)
@@ -149,11 +149,16 @@ def is_too_deep(raw: bytes) -> bool:
     """Return whether JSON may be nested deeper than the stack holds; to be asked before decoding.
 
     The greatest answers have a million brackets and a depth of six: what the innermost ones are
-    taken out of again and again is soon empty, but for brackets within strings.
+    taken out of again and again is soon empty. Brackets within strings don't count, nor may they
+    close others; a string without any leaves two quotes side by side.
     """
     if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return False
-    brackets = raw.translate(None, _NO_BRACKETS)
+    unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+    structure = unescaped.translate(None, _NO_BRACKETS_NOR_QUOTES).replace(b'""', b"")
+    if structure.count(b'"') > MAX_DEPTH:
+        return True  # no node has a use for it
+    brackets = b"".join(structure.split(b'"')[::2])
     for _ in range(_DEPTH_OF_ANSWERS):
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
     return len(brackets) > MAX_DEPTH
@@ -163,7 +168,7 @@ def _refusal(status: int, retry_after: str | None, body: str) -> LinkoraError:
     """Prefer what a JSON-RPC error in the body says over the bare status."""
     try:
         answers = _answers.decode(body) if body.lstrip()[:1] == "[" else [_answer.decode(body)]
-    except msgspec.MsgspecError:
+    except NO_JSON:
         answers = []
     plain = classify_status(status, retry_after, body)
     for answer in answers:
