@@ -206,6 +206,10 @@ class LiveCandles:
         """Return the seconds since the symbol's last kline event."""
         return time.monotonic() - self._states[symbol].heard_at
 
+    def is_known(self, symbol: str, open_ms: int) -> bool:
+        """Return whether the close of that minute is known, or accounted for."""
+        return self._states[symbol].frontier.is_known(open_ms)
+
     def overdue(self) -> list[str]:
         """Return the symbols some of whose closes have not come in time."""
         return [symbol for symbol in self._states if self.overdue_minutes(symbol)]

@@ -68,9 +68,11 @@ class Reading:
         asked_ms = self._around.clock.now_ms()
         # With the minute after the last one, whose presence proves that the last one is final.
         _, rows = await self._exchange.klines(symbol, start_ms=first_ms, end_ms=last_ms + MINUTE_MS)
-        late = sum(row.minute_ms <= last_ms for row in rows)
-        self._around.metrics.closes_late.inc(late)
+        minutes = {row.minute_ms for row in rows if row.minute_ms <= last_ms}
+        late = {minute for minute in minutes if not self._live.is_known(symbol, minute)}
         self._live.on_rows(symbol, rows, asked_ms=asked_ms, with_running=False)
+        taken = sum(self._live.is_known(symbol, minute) for minute in late)
+        self._around.metrics.closes_late.inc(taken)
         # An answer holds 1000 minutes; a longer absence is read in several turns.
         end_ms = min(last_ms + MINUTE_MS, first_ms + 1000 * MINUTE_MS)
         lacking = holes(MinuteRange(first_ms, end_ms), (row.open_time_ms for row in rows))

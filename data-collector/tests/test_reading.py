@@ -114,3 +114,37 @@ async def test_a_reading_that_shows_all_is_not_repeated_within_the_minute(make_a
         await until(lambda: bool(exchange.asked))
         await asyncio.sleep(0.3)
     assert exchange.asked == [False]
+
+
+async def test_a_row_that_lags_is_no_late_close_however_often_it_is_read(
+    make_around, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reading, "CHASE_INTERVAL_S", 0.05)
+    around = make_around()
+    live = LiveCandles(["X"], store=None, news=None, around=around)
+    live.closes = Added()
+    late_ms = around.clock.minute_ms() - MINUTE_MS
+    live.account_for("X", range(live.from_ms, late_ms, MINUTE_MS))
+    # Until the minute after it shows, the late one's row may be a state of before its end.
+    exchange = LagsByAMinute(around, 3)
+    loops = Reading(live, None, exchange=exchange, store=None, around=around, unheard=list)
+    async with meanwhile(loops.chase_closes()):
+        await until(lambda: live.closes.added == [late_ms])
+        await asyncio.sleep(0.2)
+    assert len(exchange.asked) == 4
+    (counted, *_) = around.metrics.closes_late.collect()[0].samples
+    assert counted.value == 1
+
+
+class LagsByAMinute(Moody):
+    """An exchange whose first answers end with the minute before the running one."""
+
+    def __init__(self, around: Surroundings, lagging: int) -> None:
+        super().__init__(around, [])
+        self._lagging = lagging
+
+    async def klines(
+        self, symbol: str, *, start_ms: int, is_background: bool = False, **bounds: Any
+    ) -> tuple[bytes, list[KlineRow]]:
+        body, rows = await super().klines(symbol, start_ms=start_ms, is_background=is_background)
+        return body, rows[:-1] if len(self.asked) <= self._lagging else rows
