@@ -150,6 +150,8 @@ class Scanner:
 
     async def _turn(self, state: State, verdict: Rollback | Wait | Hold, tip: Tip) -> bool:
         if isinstance(verdict, Wait):
+            if verdict.lacks_blocks:
+                self._chain.distrust(tip.source)
             await self._tell("RECOVERY", verdict.reason, tip)
             return False
         if isinstance(verdict, Hold):

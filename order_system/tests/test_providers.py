@@ -186,6 +186,25 @@ async def test_a_provider_that_boasts_of_blocks_is_left_alone_for_one_that_has_t
     assert len((await dump(pool))["orders"]) == 1
 
 
+async def test_a_provider_that_lacks_blocks_below_its_head_is_left_for_one_that_has_them(
+    chain, pool
+):
+    await chain.create()
+    async with flaky(chain.rpc_url, random.Random(1), 0.0, faults=("withhold",)) as proxy:
+        async with open_rig([proxy.url, chain.rpc_url], chain.address, pool) as rig:
+            await rig.settle()
+            proxy.rate = 1.0
+            await chain.create()
+            await rig.settle()
+            assert "incomplete" in str(rig.reader.troubles())
+        async with open_rig(proxy.url, chain.address, pool) as alone:
+            await alone.scanner.step()
+            assert alone.scanner.progress.status == "RECOVERY"
+            proxy.rate = 0.0
+            await alone.settle()
+    assert len((await dump(pool))["orders"]) == 2
+
+
 async def test_the_second_provider_takes_over_while_the_first_is_away(chain, pool):
     await chain.create()
     urls = ["http://127.0.0.1:9/", chain.rpc_url]

@@ -109,6 +109,8 @@ class FlakyProxy:
         is_block = call["method"] == "eth_getBlockByNumber"
         if fault == "null_head" and is_block:
             return answer | {"result": None}
+        if fault == "withhold" and is_block and call["params"][0].startswith("0x"):
+            return answer if int(call["params"][0], 16) == 0 else answer | {"result": None}
         if fault == "boast" and is_block and call["params"][0] == "latest":
             number = int(answer["result"]["number"], 16)
             return answer | {"result": answer["result"] | {"number": hex(number + 1000)}}

@@ -8,7 +8,7 @@
    cut. Wait; after as many polls in a row as the settings say, roll back to the head.
 4. The head is lower than the checkpoint, its block unknown: as 3, but to the fork.
 5. The head is high enough, and a block that was not replaced before our eyes is just not there:
-   nodes behind a balancer, some of which lag. Wait.
+   nodes behind a balancer, some of which lag. Wait, and ask another provider if there is one.
 6. The fork is below what counts as final, or below the oldest stored block: hold and say so.
    A node that still synchronises looks like this too, and comes right by itself.
 """
@@ -30,9 +30,10 @@ class Rollback(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Look again before believing it."""
+    """Look again before believing it; another provider if this one's head has blocks it lacks."""
 
     reason: str
+    lacks_blocks: bool = False
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -76,7 +77,8 @@ def judge(sight: Sight, floor: int, lower_head_polls: int) -> Verdict:
     fork = find_fork(sight.stored, sight.remote)
     unseen = [n for n in sight.stored if (fork or 0) < n <= sight.head and n not in sight.remote]
     if unseen:
-        return Wait(f"the node has a head {sight.head}, and not the block {max(unseen)}")
+        reason = f"the node has a head {sight.head}, and not the block {max(unseen)}"
+        return Wait(reason, lacks_blocks=True)
     if fork is None:
         return Hold(f"no stored block from {min(sight.stored)} on is on the chain any more")
     if fork < floor:
