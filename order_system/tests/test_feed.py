@@ -72,15 +72,18 @@ async def test_what_redis_did_not_take_is_told_later_in_its_order_behind_a_hole(
     assert [state is None for state in states] == [False, False, True]
 
 
-async def test_the_oldest_news_make_room_while_redis_is_away():
-    channel = Channel(failures=1)
+@pytest.mark.parametrize("failures", [0, 1, 3])
+async def test_the_oldest_news_make_room_and_readers_are_told_so(failures):
+    channel = Channel(failures)
     news = News(channel, dict, lambda _: None)
     news.tell([Change(order(number)) for number in range(QUEUE_LIMIT + BATCH)])
     async with under_way(news.run()):
         while len(channel.told) < QUEUE_LIMIT:  # noqa: ASYNC110 - nobody calls
             await asyncio.sleep(0.01)
-    assert channel.told[0].order.id == BATCH
     assert len(channel.told) == QUEUE_LIMIT
+    assert channel.told[0].order is None
+    told = [message.order.id for message in channel.told[1:]]
+    assert told == list(range(BATCH + 1, QUEUE_LIMIT + BATCH))
 
 
 class Listener:
