@@ -96,26 +96,33 @@ class Reading:
         Where the exchange does not answer, or its answer lags behind what the stream told, it is
         asked again soon: what a break has cost must not wait for the next minute.
         """
-        backoff = Backoff(VERIFY_AGAIN_FIRST_S, VERIFY_AGAIN_LONGEST_S)
         again: list[str] = []
         while True:
-            turn_s = self._until_turn_s()
-            again_s = backoff.next_delay_s() if again else turn_s
-            try:
-                async with asyncio.timeout(min(turn_s, again_s)):
-                    await self._live.unverified.wait()
-                wanted: Sequence[str] = [*dict.fromkeys([*self._live.take_unverified(), *again])]
-            except TimeoutError:
-                wanted = again
-                if turn_s <= again_s:
-                    self._live.take_unverified()
-                    wanted = self._live.symbols
-                    backoff.reset()
-            # Of the request weight, what is asked again leaves the live candles their part.
-            ask = partial(self._verify, is_background=wanted is again)
-            again = await self._for_each(wanted, ask)
-            if not again:
-                backoff.reset()
+            async with asyncio.TaskGroup() as group:
+                asking_again = group.create_task(self._verify_again(again))
+                is_turn = await self._is_turn()
+                asking_again.cancel()  # it may wait behind the history's requests, for minutes
+            wanted = [*dict.fromkeys([*self._live.take_unverified(), *again])]
+            ask = partial(self._verify, is_background=False)
+            again = await self._for_each(self._live.symbols if is_turn else wanted, ask)
+
+    async def _is_turn(self) -> bool:
+        """Wait until some symbols must be verified; return whether it is the turn of all."""
+        try:
+            async with asyncio.timeout(self._until_turn_s()):
+                await self._live.unverified.wait()
+        except TimeoutError:
+            return True
+        return False
+
+    async def _verify_again(self, again: list[str]) -> None:
+        """Verify these symbols until all have been; ``again`` always holds those that lack."""
+        backoff = Backoff(VERIFY_AGAIN_FIRST_S, VERIFY_AGAIN_LONGEST_S)
+        # Of the request weight this leaves the live candles their part.
+        ask = partial(self._verify, is_background=True)
+        while again:
+            await asyncio.sleep(backoff.next_delay_s())
+            again[:] = await self._for_each(list(again), ask)
 
     def _until_turn_s(self) -> float:
         """Return the seconds until all symbols are verified again, VERIFY_DELAY_S into a minute."""

@@ -148,3 +148,33 @@ class LagsByAMinute(Moody):
     ) -> tuple[bytes, list[KlineRow]]:
         body, rows = await super().klines(symbol, start_ms=start_ms, is_background=is_background)
         return body, rows[:-1] if len(self.asked) <= self._lagging else rows
+
+
+class AnswersLiveOnly(Moody):
+    """An exchange whose first answer fails; background requests wait behind the history's."""
+
+    async def klines(
+        self, symbol: str, *, start_ms: int, is_background: bool = False, **bounds: Any
+    ) -> tuple[bytes, list[KlineRow]]:
+        if is_background:
+            self.asked.append(True)
+            await asyncio.Event().wait()
+        return await super().klines(symbol, start_ms=start_ms, **bounds)
+
+
+@pytest.mark.parametrize("why", ["the minute's turn", "a reconnect"])
+async def test_asking_again_that_waits_keeps_nobody_from_being_verified(
+    why, make_around, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reading, "VERIFY_AGAIN_FIRST_S", 0.05)
+    # It is 20 s into the minute.
+    around = make_around(verify_delay_s=24 if why == "the minute's turn" else 15)
+    exchange = AnswersLiveOnly(around, ["away"])
+    live = LiveCandles(["X"], store=None, news=None, around=around)
+    loops = Reading(live, None, exchange=exchange, store=None, around=around, unheard=list)
+    live.on_connected(["X"])
+    async with meanwhile(loops.verify_closes()):
+        await until(lambda: exchange.asked == [False, True], timeout_s=20)
+        if why == "a reconnect":
+            live.on_connected(["X"])
+        await until(lambda: exchange.asked == [False, True, False], timeout_s=20)
