@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from linkora import backoff
+from linkora import backoff, pubsub
 from linkora.errors import TransientError
 from linkora.messages import Position
 from linkora.pubsub import Publisher, Subscribed, listen, open_redis
@@ -83,12 +84,48 @@ async def test_the_return_of_redis_is_noticed_soon_however_long_it_was_away(
     assert max(waited) <= 2
 
 
-def quickly(waited: list[float]) -> Callable[[float], Awaitable[None]]:
+async def test_a_redis_that_drops_every_subscription_at_once_is_not_asked_without_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """It answers, so nothing has failed: only the pause after the loss keeps it from a storm."""
+    waited: list[float] = []
+    errors: list[TransientError] = []
+    monkeypatch.setattr(pubsub, "asyncio", SimpleNamespace(sleep=quickly(waited, most=3)))
+    redis = SimpleNamespace(pubsub=DroppedSubscription)
+    reader = listen(redis, ["a"], on_error=errors.append)
+    async with asyncio.timeout(30), aclosing(reader):
+        for _ in range(3):
+            assert await anext(reader) == Subscribed()
+        assert len(errors) == len(waited) == 2
+        assert 0 < max(waited) <= 2
+
+
+class DroppedSubscription:
+    """A subscription that is confirmed and then lost."""
+
+    def __init__(self) -> None:
+        self._is_confirmed = False
+
+    async def __aenter__(self) -> "DroppedSubscription":
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def subscribe(self, *channels: str) -> None: ...
+
+    async def get_message(self, timeout: float) -> dict[str, str]:  # noqa: ASYNC109 - redis' own
+        if self._is_confirmed:
+            raise RedisConnectionError("dropped")
+        self._is_confirmed = True
+        return {"type": "subscribe"}
+
+
+def quickly(waited: list[float], most: int = 50) -> Callable[[float], Awaitable[None]]:
     """Return a sleep that takes no time, until it has been asked for often."""
 
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
-        if len(waited) > 50:
+        if len(waited) > most:
             raise TimeoutError
 
     return sleep
