@@ -77,7 +77,6 @@ class Relay:
         self._on_redis = on_redis
         self._candle_numbers = Numbers()
         self._book_numbers = Numbers()
-        self._unheard = {CANDLES, BOOKS, TRADES}
 
     def position(self) -> dict[str, int]:
         """Return ``seq`` and ``epoch`` of the last candle message, for the heartbeat."""
@@ -100,10 +99,9 @@ class Relay:
         """Read a channel on a connection of its own: each may be lost without the others."""
         async for item in listen(self._redis, [channel], on_error=partial(self._lose, kind)):
             if isinstance(item, Subscribed):
-                self._unheard.discard(kind)
-                if not self._unheard:
-                    self._on_redis(None)
                 self._rereader.find(kind)
+                if not self._rereader.lost:
+                    self._on_redis(None)
                 continue
             try:
                 take(item)
@@ -148,6 +146,5 @@ class Relay:
         self._audiences.tell_trades(message)
 
     def _lose(self, kind: str, error: TransientError) -> None:
-        self._unheard.add(kind)
         self._on_redis(error)
         self._rereader.lose(kind, error)

@@ -61,6 +61,9 @@ class Store(unheard.Store, Protocol):
 class Rereader:
     """Knows what may be stale, and reads it.
 
+    Attributes:
+        lost: The kinds of news that are not heard at the moment.
+
     Args:
         store: Where everything can be read again.
         board: What is brought up to date.
@@ -89,7 +92,7 @@ class Rereader:
         self._stale: set[str] = set()
         self._is_all_stale = True
         self._are_books_stale = True
-        self._lost = {CANDLES, BOOKS, TRADES}
+        self.lost = {CANDLES, BOOKS, TRADES}
         self._all_heard = asyncio.Event()
         self._wake = asyncio.Event()
         self._since_reread: dict[tuple[str, int], Candle] = {}
@@ -122,8 +125,8 @@ class Rereader:
 
     def find(self, kind: str) -> None:
         """Note that news of ``kind`` are heard from now on; until now they may not have been."""
-        self._lost.discard(kind)
-        if not self._lost:
+        self.lost.discard(kind)
+        if not self.lost:
             self._all_heard.set()
         if kind == CANDLES:
             self._board.is_connected = True
@@ -135,7 +138,7 @@ class Rereader:
 
     def lose(self, kind: str, error: TransientError) -> None:
         """Note that news of ``kind`` are not heard any more."""
-        self._lost.add(kind)
+        self.lost.add(kind)
         if kind == CANDLES:
             self._board.is_connected = False
             self._board.live.clear()
@@ -158,7 +161,7 @@ class Rereader:
                 self._on_reread(error)
                 await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
             else:
-                if not (self._lost or self._is_all_stale or self._are_books_stale):
+                if not (self.lost or self._is_all_stale or self._are_books_stale):
                     self._on_reread(None)
                 backoff.reset()
                 await asyncio.sleep(REREAD_INTERVAL_S)
@@ -207,7 +210,7 @@ class Rereader:
             known = self._board.books.get(book.symbol)
             if book != known and self._board.take_book(book):
                 self._audiences.tell_book(book, known)
-        self._board.are_books_live = BOOKS not in self._lost and not self._are_books_stale
+        self._board.are_books_live = BOOKS not in self.lost and not self._are_books_stale
 
     async def _read_symbol(self, symbol: str, newest_ms: int, corrected: set[int]) -> None:
         self._rereads.inc()
