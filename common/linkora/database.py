@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 import asyncpg
 
 from linkora.cancellation import give_way_to_cancellation
-from linkora.errors import TransientError
+from linkora.errors import TransientError, is_of_closed_transport
 from linkora.settings import DatabaseSettings
 
 CONNECT_TIMEOUT_S = 5.0
@@ -86,6 +86,11 @@ def transient_errors() -> Iterator[None]:
     except _TRANSIENT as error:
         give_way_to_cancellation(error)
         raise TransientError(f"database: {type(error).__name__}: {error}") from error
+    except RuntimeError as error:
+        if not is_of_closed_transport(error):
+            raise
+        give_way_to_cancellation(error)
+        raise TransientError(f"database: {error}") from error
     except asyncpg.InterfaceError as error:
         # asyncpg says "connection is closed" and "pool is closing" by this one class.
         if "clos" in str(error) or "released" in str(error):

@@ -49,3 +49,12 @@ class RequestError(LinkoraError):
         self.message = message
         self.retry_after_s = retry_after_s
         self.hint = hint
+
+
+def is_of_closed_transport(error: RuntimeError) -> bool:
+    """Tell whether uvloop says by this that the connection was closed a moment ago.
+
+    Written to a transport that the other side has just closed, where asyncio's own loop only
+    warns; the libraries let it pass.
+    """
+    return "handler is closed" in str(error)

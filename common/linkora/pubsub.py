@@ -21,7 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from linkora.backoff import Backoff, retry
 from linkora.cancellation import give_way_to_cancellation, kept_cancellation
-from linkora.errors import TransientError
+from linkora.errors import TransientError, is_of_closed_transport
 from linkora.messages import Position
 from linkora.settings import RedisSettings
 
@@ -60,6 +60,11 @@ def transient_errors() -> Any:
     except (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError) as error:
         give_way_to_cancellation(error)
         raise TransientError(f"redis: {type(error).__name__}: {error}") from error
+    except RuntimeError as error:
+        if not is_of_closed_transport(error):
+            raise
+        give_way_to_cancellation(error)
+        raise TransientError(f"redis: {error}") from error
     except RedisError as error:
         # LOADING, READONLY, MISCONF, NOAUTH: an operator's matter, and it passes.
         give_way_to_cancellation(error)

@@ -12,7 +12,11 @@ from linkora import pubsub
 from linkora.database import transient_errors
 from linkora.errors import TransientError
 
+CLOSED = RuntimeError(
+    "unable to perform operation on <TCPTransport closed=True>; the handler is closed"
+)
 BROKEN = [
+    CLOSED,  # uvloop's own words
     ConnectionResetError("reset"),
     asyncpg.ConnectionDoesNotExistError("gone"),
     asyncpg.InterfaceError("connection is closed"),
@@ -29,6 +33,16 @@ def test_a_broken_connection_is_a_passing_trouble(error: Exception) -> None:
 def test_a_wrong_statement_is_none() -> None:
     with pytest.raises(asyncpg.UndefinedColumnError), transient_errors():
         raise asyncpg.UndefinedColumnError("no such column")
+
+
+@pytest.mark.parametrize("translation", [transient_errors, pubsub.transient_errors])
+def test_only_a_closed_connection_makes_a_runtime_error_a_passing_trouble(
+    translation: Callable[[], AbstractContextManager[None]],
+) -> None:
+    with pytest.raises(TransientError), translation():
+        raise CLOSED
+    with pytest.raises(RuntimeError), translation():
+        raise RuntimeError("our own mistake")
 
 
 @pytest.mark.parametrize(
