@@ -36,7 +36,7 @@ def test_a_wrong_statement_is_none() -> None:
 
 
 @pytest.mark.parametrize("translation", [transient_errors, pubsub.transient_errors])
-def test_only_a_closed_connection_makes_a_runtime_error_a_passing_trouble(
+async def test_only_a_closed_connection_makes_a_runtime_error_a_passing_trouble(
     translation: Callable[[], AbstractContextManager[None]],
 ) -> None:
     with pytest.raises(TransientError), translation():
