@@ -3,7 +3,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -12,52 +12,16 @@ import structlog
 from collector.binance.forms import KlineRow
 from collector.binance.wire import candle_of_row
 from collector.closes import Closes
-from collector.closing import Frontier
 from collector.ports import CandleStore, News
-from collector.running import RunningCandle
 from collector.surroundings import Surroundings
+from collector.symbol_state import REST_LAG_MS, SymbolState
 from linkora.errors import TransientError
 from linkora.market import Candle, Trade
-from linkora.timeframes import MINUTE_MS, floor_minute_ms
+from linkora.timeframes import MINUTE_MS
 
 log = structlog.get_logger(__name__)
 
-# A row of REST may lag behind the stream for this long after the minute's end.
-REST_LAG_MS = 60_000
-REMEMBERED_MINUTES = 10
 SETTLING_MINUTES = 2
-
-
-class _SymbolState:
-    """What is known of one symbol's newest minutes."""
-
-    def __init__(self, from_ms: int) -> None:
-        self.running = RunningCandle()
-        self.frontier = Frontier(from_ms)
-        self.closed: dict[int, Candle] = {}
-        self.told: Candle | None = None
-        self.stored: Candle | None = None
-        self.heard_at = float("-inf")
-        self.is_verified = False
-
-    def remember(self, candle: Candle) -> None:
-        self.closed[candle.open_time_ms] = candle
-        while len(self.closed) > REMEMBERED_MINUTES:
-            del self.closed[min(self.closed)]
-
-    def expected_ms(self, asked_ms: int, patience_ms: int) -> int:
-        """Return the newest minute that an answer of REST should show, -1 if there is none.
-
-        Args:
-            asked_ms: When it was asked for.
-            patience_ms: Where a close is not known so long after its minute, it is chased anyway.
-        """
-        ended_ms = floor_minute_ms(asked_ms)
-        if asked_ms - ended_ms < patience_ms:
-            return ended_ms - MINUTE_MS
-        newest_ms = max(self.closed, default=-1)
-        is_recent = newest_ms >= 0 and asked_ms - newest_ms - MINUTE_MS < REST_LAG_MS
-        return newest_ms if is_recent else -1
 
 
 class LiveCandles:
@@ -83,7 +47,7 @@ class LiveCandles:
         self._patience_ms = int(around.settings.close_patience_s * 1000)
         # The minutes just before may be on their way into the exchange's own history still.
         self.from_ms = around.clock.minute_ms() - SETTLING_MINUTES * MINUTE_MS
-        self._states = {symbol: _SymbolState(self.from_ms) for symbol in symbols}
+        self._states = {symbol: SymbolState(self.from_ms) for symbol in symbols}
         for gauge in (around.metrics.silence, around.metrics.stream_lag):
             gauge.clear()  # other collectors tell of what was ours before
         for symbol in symbols:
@@ -139,16 +103,10 @@ class LiveCandles:
         state = self._states[symbol]
         newest_ms = rows[-1].minute_ms if rows else -1
         has_caught_up = state.expected_ms(asked_ms, self._patience_ms) <= newest_ms
-        last_minute_ms = -1
-        for row in rows:
-            is_second = row.minute_ms == last_minute_ms  # as in the store, the earlier one stays
-            last_minute_ms = row.minute_ms
-            if is_second or row.minute_ms < self.from_ms:
-                continue
+        for row in _one_a_minute(row for row in rows if row.minute_ms >= self.from_ms):
             is_over = row.close_time_ms < asked_ms
-            is_final = is_over and (
-                row.minute_ms < newest_ms or asked_ms - row.close_time_ms >= REST_LAG_MS
-            )
+            is_lag_over = asked_ms - row.close_time_ms >= REST_LAG_MS
+            is_final = is_over and (row.minute_ms < newest_ms or is_lag_over)
             if state.frontier.is_known(row.minute_ms):
                 if is_over:
                     told = candle_of_row(symbol, row, is_closed=True)
@@ -168,7 +126,7 @@ class LiveCandles:
             self._states[symbol].frontier.close(open_ms)
 
     def _take(
-        self, state: _SymbolState, candle: Candle, last_trade_id: int | None, *, is_row: bool
+        self, state: SymbolState, candle: Candle, last_trade_id: int | None, *, is_row: bool
     ) -> None:
         state.running.apply_kline(candle, last_trade_id)
         if candle.is_closed and not state.frontier.is_known(candle.open_time_ms):
@@ -177,7 +135,7 @@ class LiveCandles:
             self.closes.add(candle, is_row=is_row)
 
     def _compare(
-        self, state: _SymbolState, candle: Candle, asked_ms: int, *, is_final: bool
+        self, state: SymbolState, candle: Candle, asked_ms: int, *, is_final: bool
     ) -> bool:
         """Have a final row that differs from the known close stored as a correction.
 
@@ -258,6 +216,15 @@ class LiveCandles:
                     changed.append(candle)
             if changed:
                 yield changed
+
+
+def _one_a_minute(rows: Iterable[KlineRow]) -> Iterator[KlineRow]:
+    """Yield the first row of each minute: as in the store, the earlier one stays."""
+    last_ms = -1
+    for row in rows:
+        if row.minute_ms != last_ms:
+            yield row
+        last_ms = row.minute_ms
 
 
 def _same_values(one: Candle, other: Candle) -> bool:

@@ -10,9 +10,10 @@ import structlog
 
 from collector.books import LiveBooks
 from collector.gaps import MinuteRange, holes
-from collector.live import REST_LAG_MS, LiveCandles
+from collector.live import LiveCandles
 from collector.ports import CandleStore, Exchange
 from collector.surroundings import Surroundings
+from collector.symbol_state import REST_LAG_MS
 from linkora.backoff import Backoff
 from linkora.errors import RejectedError, TransientError
 from linkora.timeframes import MINUTE_MS
