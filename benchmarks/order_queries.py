@@ -36,8 +36,8 @@ from linkora.settings import WebSocketSettings
 from linkora.sockets import Sockets
 from orders.app import Deps, create_app
 from orders.condition import Bounds
-from orders.feed import OrderChannels
 from orders.queries import Queries
+from orders.subscriptions import OrderChannels
 from orders.told import Told
 from schema.runner import migrate
 from testkit.postgres import private_postgres
@@ -71,10 +71,10 @@ def questions(orders: int) -> dict[str, str]:
 def application(pool: asyncpg.Pool) -> httpx.AsyncClient:
     """Return a client of the API on a database."""
     registry = new_registry()
-    queries = Queries(pool)
+    queries, hub = Queries(pool), Hub()
     bounds = Bounds(has_chain=True, lag_blocks=50, silence_s=60, dead_letters=0)
     sockets = Sockets(WebSocketSettings(), registry)
-    deps = Deps(queries, bounds, registry, Hub(), sockets, OrderChannels(queries, Told()), [])
+    deps = Deps(queries, bounds, registry, hub, sockets, OrderChannels(queries, Told(hub)), [])
     transport = httpx.ASGITransport(app=create_app(deps))
     return httpx.AsyncClient(transport=transport, base_url="http://api")
 

@@ -21,8 +21,8 @@ from linkora.hub import Hub
 from linkora.sockets import Sockets
 from orders import openapi
 from orders.condition import Bounds, ScannerState, judge
-from orders.feed import OrderChannels
 from orders.rest import Reads, Routes
+from orders.subscriptions import OrderChannels
 
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-"""Order changes from Redis to the WebSockets of this process, and what a new follower hears first.
+"""Order changes from Redis to the WebSockets of this process.
 
 A client follows a topic made of a user and a status, each of which may be "all". An order that
 leaves a status is told once more to those who follow that status, so that they can drop it.
@@ -7,62 +7,33 @@ After a gap in the news, `orders.told` knows what may have to be taken back.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeAlias
 
-import msgspec
 import structlog
 from redis.asyncio import Redis
 
 from linkora.backoff import retry
 from linkora.channels import ORDERS_ALL
-from linkora.dialog import Subscription
-from linkora.errors import CorruptMessage, RequestError, TransientError
+from linkora.errors import CorruptMessage, TransientError
 from linkora.hub import Frame, Hub
 from linkora.pubsub import Subscribed, listen
-from linkora.sockets import encode
-from orders import params
 from orders.lifecycle import Order
 from orders.messages import OrderMessage, decode_order_message
-from orders.openings import SharedReads
-from orders.params import OrderFilter, Page
-from orders.rows import OrderPage, Token
+from orders.rows import Token
+from orders.subscriptions import frame_of
 from orders.told import Told
+from orders.topics import topics_of
 from orders.views import OrderView, order_view
 
 log = structlog.get_logger(__name__)
 
 Reread: TypeAlias = tuple[list[Order], dict[str, Token]]
 
-OPENING_LIMIT = 500
-"""Orders that a new follower is told at first, the newest ones."""
 REREAD_LIMIT = 1000
 """Events whose orders are read again after messages were missed, the newest ones."""
-HELD_LIMIT = 20_000
-"""Orders that are remembered because followers may hold them: some 25 MB."""
 PAGE = 1000
-"""Of them, read again at once."""
-
-
-class OrderTopic(msgspec.Struct, frozen=True):
-    """What a client follows; None for all."""
-
-    user: str | None
-    status: str | None
-
-
-class Opening(msgspec.Struct, frozen=True):
-    """What a new follower is told first: the messages, and the same as ids and encoded views."""
-
-    frames: list[Frame]
-    views: list[tuple[int, bytes]]
-
-
-class Store(Protocol):
-    """What is read for a client that has just come."""
-
-    async def orders(self, chosen: OrderFilter, page: Page) -> OrderPage:
-        """Return a page of orders."""
+"""Orders that followers may hold, read again at once."""
 
 
 class Changed(Protocol):
@@ -73,63 +44,6 @@ class Changed(Protocol):
 
     async def orders_by_id(self, ids: Sequence[int]) -> tuple[list[Order], dict[str, Token]]:
         """Return those of the orders that there are, by id, and their tokens."""
-
-
-class OrderChannels:
-    """What can be followed: the orders of one user or all, with one status or any."""
-
-    def __init__(self, store: Store, told: Told, router: str = "") -> None:
-        self._store = store
-        self._told = told
-        self._router = router
-        self._reads: SharedReads[Opening] = SharedReads()
-
-    def from_url(self, query: Mapping[str, str]) -> Subscription | None:
-        """Return what the URL asks for; ``?type=none`` opens a socket without a subscription."""
-        if query.get("type") == "none":
-            return None
-        return self._subscription(query)
-
-    def from_message(self, channel: dict[str, Any]) -> Subscription:
-        """Return what a message asks for."""
-        return self._subscription({k: str(v) for k, v in channel.items() if v is not None})
-
-    async def opening(self, subscription: Subscription) -> list[Frame]:
-        """Return the present orders, oldest first, as the same messages that changes come in.
-
-        Who asks has joined the topic before, so that no change falls between. If news was missed
-        meanwhile, what was read may be from before the gap: then it is read again.
-        """
-        topic = subscription.topic
-        assert isinstance(topic, OrderTopic)  # noqa: S101 - it is one of ours
-        while True:
-            gaps = self._told.gaps
-            opening = await self._reads.get(topic, lambda: self._read(topic))
-            if gaps == self._told.gaps:
-                self._told.add(opening.views)
-                return opening.frames
-
-    async def _read(self, topic: OrderTopic) -> Opening:
-        found = await self._store.orders(
-            OrderFilter(topic.status, topic.user),  # type: ignore[arg-type]
-            Page(limit=OPENING_LIMIT),
-        )
-        views = [order_view(order, found.tokens, self._router) for order in reversed(found.orders)]
-        return Opening(
-            [frame_of(view, is_removed=False) for view in views],
-            [(view.id, msgspec.json.encode(view)) for view in views],
-        )
-
-    def _subscription(self, query: Mapping[str, str]) -> Subscription:
-        if query.get("type", "orders") != "orders":
-            raise RequestError(400, "Invalid type. Supported: ['orders']")
-        user = query.get("user", "").strip()
-        address = None if not user or user.lower() == "all" else params.address(user)
-        status = params.status(query)
-        return Subscription(
-            topic=OrderTopic(address, status),
-            channel={"type": "orders", "user": address or "all", "status": status or "all"},
-        )
 
 
 class Feed:
@@ -201,24 +115,14 @@ class Feed:
             self._told.drop(view.id)
         else:
             self._told.replace(view)
-            self._trim()
 
     def _publish(self, view: OrderView, statuses: set[str], *, is_removed: bool) -> bool:
         frame: Frame | None = None
-        for topic in _topics(view.user_address, statuses):
+        for topic in topics_of(view.user_address, statuses):
             if self._hub.has_followers(topic):
                 frame = frame or frame_of(view, is_removed=is_removed)
                 self._hub.publish_final(topic, frame)
         return frame is not None
-
-    def _trim(self) -> None:
-        """Forget the orders that have been held for longest without news."""
-        excess = len(self._told) - HELD_LIMIT
-        for order_id in self._told.ids()[:excess] if excess > 0 else ():
-            topics = (_topics(s.user_address, {s.status}) for s in self._told.states(order_id))
-            if any(self._hub.has_followers(t) for of_state in topics for t in of_state):
-                self._told.is_complete = False
-            self._told.drop(order_id)
 
     def _missed(self, message: OrderMessage) -> int:
         """Return how many messages are missing before this one, at least."""
@@ -267,12 +171,3 @@ class Feed:
         return await retry(
             read, on_error=lambda error: log.warning("orders_not_reread", reason=str(error))
         )
-
-
-def _topics(user: str, statuses: set[str]) -> list[OrderTopic]:
-    return [OrderTopic(u, s) for u in (None, user) for s in (None, *sorted(statuses))]
-
-
-def frame_of(view: OrderView, *, is_removed: bool) -> Frame:
-    """Return the message that tells an order."""
-    return encode({"type": "order", "is_removed": is_removed, "order": view})

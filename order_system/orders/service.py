@@ -30,7 +30,7 @@ from orders.chain.client import ChainClient
 from orders.chain.pool import NodePool
 from orders.chain.reader import ChainReader
 from orders.chain.rpc import RpcNode
-from orders.feed import Feed, OrderChannels
+from orders.feed import Feed
 from orders.follow import Follower, Gauges
 from orders.heads import listen_for_heads
 from orders.news import News
@@ -39,6 +39,7 @@ from orders.queries import Queries
 from orders.scanner import Scanner
 from orders.settings import Settings
 from orders.state_store import StateStore
+from orders.subscriptions import OrderChannels
 from orders.told import Told
 
 log = structlog.get_logger(__name__)
@@ -68,7 +69,8 @@ async def run_api(settings: Settings) -> None:
     """Serve the order API."""
     registry = new_registry()
     health = Health()
-    hub, told = Hub(), Told()
+    hub = Hub()
+    told = Told(hub)
     async with (
         open_pool(settings.database, name="order-api") as pool,
         open_redis(settings.redis) as redis,

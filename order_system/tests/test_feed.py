@@ -11,7 +11,7 @@ from linkora.errors import TransientError
 from linkora.hub import Hub
 from linkora.messages import Position
 from linkora.pubsub import open_redis
-from orders.feed import Feed, OrderTopic
+from orders.feed import Feed
 from orders.lifecycle import Order
 from orders.messages import decode_order_message
 from orders.news import BATCH, QUEUE_LIMIT, News
@@ -19,6 +19,7 @@ from orders.outcomes import Change
 from orders.queries import Queries
 from orders.rows import ETH
 from orders.told import Told
+from orders.topics import OrderTopic
 
 WAIT_S = 10.0
 
@@ -115,7 +116,7 @@ async def test_missed_orders_are_told_as_soon_as_the_database_can_be_read(user, 
     hub, listener = Hub(), Listener()
     hub.join(OrderTopic(user, None), listener)
     async with open_redis(redis_settings) as redis:
-        feed = Feed(redis, Store(), hub, Told(), lambda _: None, lambda: None)
+        feed = Feed(redis, Store(), hub, Told(hub), lambda _: None, lambda: None)
         async with under_way(feed.run()):
             assert await listener.heard.get() == 7
 

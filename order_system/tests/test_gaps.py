@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import random
+import time
 
 import aiohttp
 import msgspec
@@ -21,12 +22,16 @@ from linkora.messages import Position
 from linkora.pubsub import open_redis
 from localchain.node import free_port
 from orders import feed as feeds
-from orders.feed import Feed, OrderChannels, OrderTopic
+from orders.feed import Feed
+from orders.lifecycle import Order
 from orders.messages import OrderMessage, encode_order_message
 from orders.openings import SharedReads
 from orders.outcomes import UPHEAVAL
 from orders.queries import Queries
-from orders.told import Told
+from orders.rows import ETH
+from orders.subscriptions import OPENING_LIMIT, OrderChannels, Subscription
+from orders.told import HELD_LIMIT, Told
+from orders.topics import OrderTopic
 from orders.views import order_view
 
 SEED = int(os.environ.get("GAPS_SEED", "20261122"))
@@ -59,7 +64,8 @@ class World:
 
     def __init__(self, rig, database_pool):
         self.rig = rig
-        self.hub, self.told = Hub(), Told()
+        self.hub = Hub()
+        self.told = Told(self.hub)
         self.queries = Queries(database_pool)
         self.clients = []
         self.feed = Feed(None, self.queries, self.hub, self.told, print, self.close_all)
@@ -71,7 +77,7 @@ class World:
         client = Client(topic)
         client.waiting = []
         self.hub.join(topic, client)
-        subscription = feeds.Subscription(topic=topic, channel={})
+        subscription = Subscription(topic=topic, channel={})
         first = await self.channels.opening(subscription)
         kept, client.waiting = client.waiting, None
         for frame in [*first, *kept]:
@@ -101,8 +107,8 @@ class World:
             await self.feed._take(OrderMessage(view, change.is_removed, self.seq, 1))
 
     async def expected(self, topic):
-        subscription = feeds.Subscription(topic=topic, channel={})
-        frames = await OrderChannels(self.queries, Told()).opening(subscription)
+        subscription = Subscription(topic=topic, channel={})
+        frames = await OrderChannels(self.queries, Told(Hub())).opening(subscription)
         orders = [msgspec.json.decode(frame.payload)["order"] for frame in frames]
         return {order["id"]: order for order in orders}
 
@@ -211,7 +217,7 @@ async def test_what_is_read_before_a_gap_ends_is_not_told_after_it(chain, world)
 async def test_followers_begin_anew_where_more_was_missed_than_can_be_told(
     chain, world, monkeypatch
 ):
-    monkeypatch.setattr(feeds, "HELD_LIMIT", 3)
+    monkeypatch.setattr(world.told, "_limit", 3)
     clients = [await world.join(OrderTopic(None, None))]
     for _ in range(4):
         await chain.create()
@@ -227,8 +233,36 @@ async def test_followers_begin_anew_where_more_was_missed_than_can_be_told(
     assert again.has_been_closed
 
 
+async def test_what_newcomers_are_told_is_remembered_within_bounds_and_in_small_portions(world):
+    """300 openings of 500 orders each cost 189 MB, and then a second to forget."""
+    world.hub.join(OrderTopic(None, None), Client(OrderTopic(None, None)))
+    longest_s = 0.0
+    for opening in range(300):
+        views = [(opening * OPENING_LIMIT + n, view_of(n)) for n in range(OPENING_LIMIT)]
+        begun_s = time.process_time()
+        world.told.add(views)
+        longest_s = max(longest_s, time.process_time() - begun_s)
+        assert len(world.told) <= HELD_LIMIT
+    assert longest_s < 0.3
+    assert not world.told.is_complete
+    assert world.told.ids()[-1] == views[-1][0]
+    world.told.clear()
+    world.told._limit = 100
+    for amount in range(110):  # two orders in more states than are remembered
+        world.told.add([(amount % 2, view_of(amount))])
+    assert len(world.told.states(0)) + len(world.told.states(1)) <= 100
+
+
+def view_of(number):
+    """Return an encoded order; its amount is ``number``."""
+    order = Order(
+        1, ETH, ETH, ETH, number, 2, 3, 0, True, True, "PENDING", 1, 0, "0x" + "11" * 32, 5, 5
+    )  # fmt: skip
+    return msgspec.json.encode(order_view(order, {}))
+
+
 async def test_orders_that_nobody_follows_are_forgotten_without_harm(chain, world, monkeypatch):
-    monkeypatch.setattr(feeds, "HELD_LIMIT", 3)
+    monkeypatch.setattr(world.told, "_limit", 3)
     stranger = await world.join(OrderTopic(chain.users[1], None))
     leaver = await world.join(OrderTopic(chain.users[0], None))
     for _ in range(3):
