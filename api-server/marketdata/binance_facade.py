@@ -2,16 +2,14 @@
 """Binance's read-only REST under ``/api/v3``, so that its clients work here by one URL."""
 
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from linkora.http import json_bytes_response, json_response
-from linkora.market import OrderBook
 from linkora.messages import TradeMessage
-from marketdata.assets import Precision
 from marketdata.binance_intervals import INTERVALS, SECOND, in_zone
 from marketdata.binance_params import (
     MAX_DEPTH,
@@ -28,9 +26,10 @@ from marketdata.binance_params import (
     time_of,
     zone_of,
 )
+from marketdata.binance_ports import Days, Newest, Queries, Symbols
 from marketdata.binance_refusals import PREFIX, Endpoint, guarded
 from marketdata.binance_seconds import fold
-from marketdata.binance_tickers import Day, day_ticker
+from marketdata.binance_tickers import day_ticker
 from marketdata.binance_wire import (
     aggregate_trade,
     book_ticker,
@@ -42,40 +41,6 @@ from marketdata.binance_wire import (
 )
 from marketdata.params import CandleRange
 from marketdata.replies import staleness
-
-
-class Queries(Protocol):
-    """What is read. Every method raises ``TransientError`` while the database is away."""
-
-    async def klines_json(self, wanted: CandleRange) -> bytes:
-        """Return the candles as Binance's rows, a JSON array, ascending."""
-
-
-class Symbols(Protocol):
-    """What is known of symbols."""
-
-    async def names(self) -> list[str]:
-        """Return the known symbols in alphabetical order."""
-
-    async def precision(self, symbol: str) -> Precision:
-        """Return how many decimals its prices and amounts have."""
-
-
-class Newest(Protocol):
-    """The newest state, as REST has it; each with whether it may be stale."""
-
-    async def newest_book(self, symbol: str) -> tuple[OrderBook | None, bool]: ...  # noqa: D102
-    async def newest_trades(  # noqa: D102
-        self, symbol: str, limit: int
-    ) -> tuple[list[TradeMessage], bool]: ...
-    async def newest_price(self, symbol: str) -> tuple[str | None, bool]: ...  # noqa: D102
-
-
-class Days(Protocol):
-    """What the newest days add up to."""
-
-    async def newest(self) -> dict[str, Day]:
-        """Return each symbol's newest 24 hours."""
 
 
 class BinanceFacade:

@@ -8,7 +8,7 @@ afterwards. Followers are told every closed candle that changed unheard, however
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -18,10 +18,11 @@ from linkora.backoff import Backoff
 from linkora.errors import TransientError
 from linkora.market import Candle, OrderBook
 from linkora.timeframes import TIMEFRAMES, Timeframe
-from marketdata import unheard
-from marketdata.aggregation import Ladder, Stale, combine, horizon
+from marketdata import missed, unheard
+from marketdata.aggregation import Ladder, Stale, horizon
 from marketdata.audience import FRAMES, Audiences
 from marketdata.board import Board
+from marketdata.missed import Final, Missed
 from marketdata.unheard import Unheard
 
 # While the collector loads history it announces changes page by page: read them in batches.
@@ -30,15 +31,11 @@ START_GRACE_S = 1.0
 # However long the database was away: live data are live again so soon after its return.
 LONGEST_RETRY_S = 3.0
 MAX_ROWS = 1000
-# So many closed candles of a timeframe are told after a hole, the newest; more is for /candles.
-MAX_MISSED = 1000
-_FRAME_OF_TABLE = {frame.table: frame for frame in TIMEFRAMES.values()}
-Final = tuple[Timeframe, Candle]
 # What is heard, each kind by a subscription of its own; the names of the relay's metrics.
 CANDLES, BOOKS, TRADES = "candle", "orderbook", "trades"
 
 
-class Store(unheard.Store, Protocol):
+class Store(unheard.Store, missed.Store, Protocol):
     """What is read. Every method raises ``TransientError`` while the database is away."""
 
     async def newest_minutes(self) -> dict[str, int]:
@@ -48,11 +45,6 @@ class Store(unheard.Store, Protocol):
         self, symbol: str, frame: Timeframe, *, start_ms: int, limit: int
     ) -> list[Candle]:
         """Return the oldest ``limit`` candles from ``start_ms`` on, ascending."""
-
-    async def candles_at(
-        self, symbol: str, frame: Timeframe, opens_ms: Sequence[int]
-    ) -> list[Candle]:
-        """Return the candles that open at the given times, as far as they exist, ascending."""
 
     async def newest_books(self) -> list[OrderBook]:
         """Return each symbol's newest order book."""
@@ -89,6 +81,7 @@ class Rereader:
             "relay_symbol_rereads", "Symbols read from the database again", registry=registry
         )
         self._unheard = Unheard(store)
+        self._missed = Missed(store, board)
         self._stale: set[str] = set()
         self._is_all_stale = True
         self._are_books_stale = True
@@ -219,12 +212,12 @@ class Rereader:
         ladder = await self._read_ladder(symbol, newest_ms)
         # After the ladder: whatever it holds already, a look must be able to find.
         look = await self._unheard.look(symbol, time.monotonic(), is_followed=bool(frames))
-        missed: list[Final] = []
+        untold: list[Final] = []
         for frame in frames:
-            missed += await self._read_missed(symbol, frame, look.minutes, corrected)
+            untold += await self._missed.finals(symbol, frame, look.minutes, corrected)
         self._unheard.settle(symbol, look, began_s)
         self._seed(symbol, ladder)
-        for frame, candle in missed:
+        for frame, candle in untold:
             self._audiences.tell_final(symbol, frame, candle)
         self._audiences.tell_states(symbol)
 
@@ -243,55 +236,6 @@ class Rereader:
                 self._mark(symbol)
         if self._board.is_connected and not self._is_all_stale and symbol not in self._stale:
             self._board.live.add(symbol)
-
-    async def _read_missed(
-        self, symbol: str, frame: Timeframe, minutes: Iterable[int], corrected: set[int]
-    ) -> list[Final]:
-        """Return the closed candles that followers may not have been told of.
-
-        Args:
-            symbol: Whose.
-            frame: Which.
-            minutes: That changed unheard; what the board knew of them has been told.
-            corrected: That were heard of and were too old for the board.
-        """
-        untold = {frame.open_ms(minute) for minute in corrected}
-        opens = sorted(untold | {frame.open_ms(minute) for minute in minutes})[-MAX_MISSED:]
-        old = self._board.ladders.get(symbol)
-        return [
-            (frame, candle)
-            for candle in await self._candles_at(symbol, frame, opens)
-            if candle.is_closed
-            and (
-                old is None
-                or candle.open_time_ms in untold
-                or candle != old.candle(frame, candle.open_time_ms, _now_ms())
-            )
-        ]
-
-    async def _candles_at(
-        self, symbol: str, frame: Timeframe, opens_ms: Sequence[int]
-    ) -> list[Candle]:
-        if frame.name in TIMEFRAMES:
-            return await self._store.candles_at(symbol, frame, opens_ms)
-        nested = _FRAME_OF_TABLE[frame.table]
-        parts = await self._store.candles_at(
-            symbol,
-            nested,
-            [part for t in opens_ms for part in range(t, t + frame.width_ms, nested.width_ms)],
-        )
-        return list(_widened(parts, frame))
-
-
-def _widened(parts: Iterable[Candle], frame: Timeframe) -> Iterable[Candle]:
-    """Yield the candles of ``frame`` that ``parts``, in order of time, make up."""
-    of_bucket: dict[int, list[Candle]] = {}
-    for part in parts:
-        of_bucket.setdefault(frame.open_ms(part.open_time_ms), []).append(part)
-    for open_ms, inside in of_bucket.items():
-        close_ms = frame.close_ms(open_ms)
-        is_over = inside[-1].close_time_ms == close_ms or _now_ms() > close_ms
-        yield combine(inside, frame, is_over=is_over)
 
 
 def _now_ms() -> int:
