@@ -16,7 +16,6 @@ from linkora.database import open_pool
 from linkora.figure_store import FigureStore
 from linkora.guards import guards
 from linkora.health import Health
-from linkora.hub import Hub
 from linkora.limits import RateLimiter
 from linkora.metrics import new_registry
 from linkora.pubsub import open_redis
@@ -25,23 +24,17 @@ from linkora.sockets import Sockets
 from linkora.watch import watch_over
 from marketdata.answers import Answers
 from marketdata.app import Deps, create_app
-from marketdata.audience import Audiences
 from marketdata.binance_days import Days
 from marketdata.binance_facade import BinanceFacade
 from marketdata.binance_refusals import refusal
-from marketdata.binance_streams import BinanceAudience
 from marketdata.binance_ticker_streams import TickerStreams
-from marketdata.board import Board
 from marketdata.docs import docs_routes
 from marketdata.export import Exporter
 from marketdata.history import history_routes
-from marketdata.native import NativeAudience
-from marketdata.neighbours import LIVE_DATA, Neighbours, probe
+from marketdata.live import Live, wire_live
+from marketdata.neighbours import Neighbours, probe
 from marketdata.newest import Newest
-from marketdata.params import MAX_LIMIT
 from marketdata.queries import SERVER_SETTINGS, Queries
-from marketdata.relay import Relay
-from marketdata.reread import Rereader
 from marketdata.rest import Rest
 from marketdata.settings import Settings
 from marketdata.shortcut import KnownQueries, Shortcut
@@ -69,27 +62,6 @@ class Outside(NamedTuple):
     redis: Redis
 
 
-class Live(NamedTuple):
-    """What keeps the newest state in memory, and tells it."""
-
-    hub: Hub
-    board: Board
-    native: NativeAudience
-    rereader: Rereader
-    relay: Relay
-
-    def loops(self) -> list[Loop]:
-        """Return what runs beside the server."""
-        relay = self.relay
-        return [
-            relay.relay_candles(),
-            relay.relay_books(),
-            relay.relay_trades(),
-            self.rereader.keep(),
-            relay.keep_time(),
-        ]
-
-
 class Answering(NamedTuple):
     """The endpoints, what is remembered of their answers, and the days that streams tell, too."""
 
@@ -112,7 +84,7 @@ async def run(settings: Settings, on_listening: Callable[[int], None] | None = N
     registry, health = new_registry(), Health()
     neighbours = Neighbours(health)
     async with _opened(settings) as outside:
-        live = _live(settings, outside, registry, neighbours)
+        live = wire_live(settings, outside.queries, outside.redis, registry, neighbours)
         limiter = RateLimiter(outside.redis, "api-server", settings.http.rate_limit)
         sockets = _sockets(settings, live, registry, health, neighbours)
         shown, worker_loops = _worker(settings, registry)
@@ -151,31 +123,6 @@ async def _opened(settings: Settings) -> AsyncIterator[Outside]:
     ):
         queries = Queries(pool)
         yield Outside(pool, queries, Queries(read_pool) if replica else queries, redis)
-
-
-def _live(
-    settings: Settings, outside: Outside, registry: CollectorRegistry, neighbours: Neighbours
-) -> Live:
-    hub, board = Hub(), Board(settings.api_max_windows, MAX_LIMIT)
-    native = NativeAudience(hub, board)
-    audiences = Audiences([native, BinanceAudience(hub, board)])
-    rereader = Rereader(
-        outside.queries,
-        board,
-        audiences,
-        registry=registry,
-        on_reread=lambda error: neighbours.note(LIVE_DATA, error),
-    )
-    relay = Relay(
-        outside.redis,
-        rereader,
-        board,
-        hub,
-        audiences,
-        registry=registry,
-        on_redis=lambda error: neighbours.note("redis", error),
-    )
-    return Live(hub, board, native, rereader, relay)
 
 
 def _answering(settings: Settings, outside: Outside, live: Live) -> Answering:
