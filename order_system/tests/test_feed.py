@@ -7,7 +7,7 @@ import contextlib
 import msgspec
 import pytest
 
-from linkora.errors import TransientError
+from linkora.errors import CorruptMessage, TransientError
 from linkora.hub import Hub
 from linkora.messages import Position
 from linkora.pubsub import open_redis
@@ -85,6 +85,14 @@ async def test_the_oldest_news_make_room_and_readers_are_told_so(failures):
     assert channel.told[0].order is None
     told = [message.order.id for message in channel.told[1:]]
     assert told == list(range(BATCH + 1, QUEUE_LIMIT + BATCH))
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff", b'{"order":"\xff"}', b"[" * 60_000, b'{"a":' * 4000, b'{"seq":1}']
+)
+def test_what_is_no_order_message_is_refused_whatever_it_is(payload):
+    with pytest.raises(CorruptMessage):
+        decode_order_message(payload)
 
 
 class Listener:

@@ -21,6 +21,7 @@ from linkora.messages import (
     encode_order_book,
     encode_trades,
 )
+from orders.messages import decode_order_message, encode_order_message
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -45,7 +46,27 @@ def trades_again(payload: bytes) -> bytes:
     return encode_trades(told.symbol, trades, Position(told.seq, told.epoch))
 
 
-KINDS = {"candle": candle_again, "order-book": book_again, "trades": trades_again}
+def order_again(payload: bytes) -> bytes:
+    told = decode_order_message(payload)
+    place = Position(told.seq, told.epoch)
+    return encode_order_message(told.order, place, is_removed=told.is_removed)
+
+
+KINDS = {
+    "candle": candle_again,
+    "order-book": book_again,
+    "trades": trades_again,
+    "order": order_again,
+    "orders-resync": order_again,
+}
+"""``orders-resync``, on the orders' channel, has null in the order's place: any number of orders
+may be other ones now, not told one by one, so that whoever shows some reads them all again."""
+
+
+def test_a_message_without_an_order_is_understood_as_such():
+    told = decode_order_message(files("orders-resync")[-1].read_bytes())
+    assert told.order is None
+    assert not told.is_removed
 
 
 def files(kind: str) -> list[Path]:
