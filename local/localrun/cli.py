@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-"""The commands: start (in the foreground or detached), status, logs, stop."""
+"""The commands: start (in the foreground or detached), status, logs, restart, stop."""
 
 import fcntl
 import signal
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         "start": start,
         "status": show_status,
         "logs": show_logs,
+        "restart": restart,
         "stop": stop,
     }
     try:
@@ -110,6 +111,26 @@ def show_logs(options: Options, layout: Layout) -> int:
     while options.follow:
         time.sleep(FOLLOW_INTERVAL_S)
         follower.print_new()
+    return 0
+
+
+def restart(options: Options, layout: Layout) -> int:
+    """End and start single programs, killing those that do not end; wait until they run.
+
+    Raises:
+        StartError: If there is no such program, or one does not start.
+    """
+    supervisor = Supervisor(layout)
+    if not supervisor.is_running():
+        say("the suite does not run")
+        return EXIT_NOT_RUNNING
+    known = sorted(str(process["name"]) for process in supervisor.processes())
+    unknown = [name for name in options.programs if name not in known]
+    if unknown or not options.programs:
+        raise StartError(f"no program {', '.join(unknown) or 'is named'}; there are: {known}")
+    for name in options.programs:
+        supervisor.restart(name)
+        say(f"restarted {name}")
     return 0
 
 

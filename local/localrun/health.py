@@ -30,7 +30,9 @@ def ask(program: Program) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=ANSWER_TIMEOUT_S) as answer:
-            return "" if answer.status == 200 else f"HTTP {answer.status}"
+            if answer.status != 200:
+                return f"HTTP {answer.status}"
+            return _unseen_chain(answer.read()) if program.name == "order-events" else ""
     except urllib.error.HTTPError as error:
         return _explain(error)
     except OSError as error:
@@ -70,6 +72,16 @@ def last_lines(layout: Layout, program: str) -> str:
     path = layout.log(program)
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     return "\n".join(f"    {line[:LOG_WIDTH_SHOWN]}" for line in lines[-LOG_LINES_SHOWN:])
+
+
+def _unseen_chain(body: bytes) -> str:
+    """Return that the event processor, healthy so far, has not heard of its chain at all."""
+    try:
+        report: Mapping[str, Any] = json.loads(body)
+        is_seen = "chain" in report or bool(report["scan"]["head_block"])
+    except (ValueError, KeyError, TypeError):
+        return "its /health has not the form that is known"
+    return "" if is_seen else "no provider of WEB3_PROVIDER has answered yet"
 
 
 def _explain(error: urllib.error.HTTPError) -> str:

@@ -6,9 +6,10 @@ The environment wins over ``.env``, and ``.env`` over the defaults.
 
 import argparse
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import msgspec
 from dotenv import dotenv_values
@@ -17,7 +18,7 @@ from localrun.errors import StartError
 
 ROOT = Path(__file__).resolve().parents[2]
 
-Command = Literal["start", "status", "logs", "stop"]
+Command = Literal["start", "status", "logs", "restart", "stop"]
 Exchange = Literal["auto", "binance", "simulator"]
 
 # Variable, default port, what listens there. As in Compose, where they are published.
@@ -32,6 +33,16 @@ PORTS: dict[str, tuple[int, str]] = {
     "REDIS_PORT": (6379, "Redis"),
 }
 MAX_PORT = 65_535
+# As the Compose service and the scripts call it.
+ALIASES = {"timescaledb": "postgres"}
+
+EXPORTS_VARIABLE = "LOCAL_SUITE_EXPORTS"
+"""Where the suite's file ``env`` repeats the addresses it exports, so that a start from a shell
+that has sourced it takes none of them for its user's wish."""
+OWN_ADDRESSES = (
+    "BINANCE_BASE_URL", "BINANCE_WS_URL", "CHAIN_RPC", "CHAIN_STATE", "WEB3_PROVIDER",
+    "TRADING_ADDRESS", "ON_CHAIN_RESTART",
+)  # fmt: skip
 
 DESCRIPTION = """\
 Runs the whole suite on this machine, without Docker: PostgreSQL, Redis, migrations, collector,
@@ -55,7 +66,7 @@ class Options(msgspec.Struct, frozen=True):
         ports: Port by variable name, all keys of ``PORTS``.
         folder: Where data, logs, secrets and run files are.
         environment: The environment and ``.env`` together.
-        programs: For ``logs``: which programs, all if empty.
+        programs: For ``logs``: which programs, all if empty. For ``restart``: at least one.
         follow: For ``logs``: go on printing new lines.
         start_timeout_s: How long to wait until everything is healthy.
     """
@@ -79,9 +90,10 @@ def load(arguments: Sequence[str]) -> Options:
         SystemExit: 2 for a wrong argument, 0 after ``--help``.
         StartError: For a variable with a wrong value.
     """
-    parsed = _parser().parse_args(arguments)
+    # Intermixed, since an option may stand before the programs: `logs --no-follow redis`.
+    parsed = _parser().parse_intermixed_args(arguments)
     from_file = {k: v for k, v in dotenv_values(ROOT / ".env").items() if v is not None}
-    environment = {**from_file, **os.environ}
+    environment = {**from_file, **without_own_exports(os.environ, parsed.port_offset)}
     return Options(
         command=cast("Command", parsed.command),
         is_detached=parsed.detach,
@@ -90,10 +102,24 @@ def load(arguments: Sequence[str]) -> Options:
         ports=read_ports(environment, parsed.port_offset),
         folder=Path(environment.get("LINKORA_LOCAL_DIR") or ROOT / ".local").resolve(),
         environment=environment,
-        programs=tuple(parsed.program),
+        programs=tuple(ALIASES.get(name, name) for name in parsed.program),
         follow=not parsed.no_follow,
         start_timeout_s=parsed.timeout,
     )
+
+
+def without_own_exports(environment: Mapping[str, str], offset: int = 0) -> dict[str, str]:
+    """Return the environment without what the file ``env`` of a suite has put into it.
+
+    A value that was changed since is the user's. Ports stay, so that a suite comes back where it
+    was, unless ``offset`` moves them.
+    """
+    exported = shlex.split(environment.get(EXPORTS_VARIABLE, ""))
+    own = {EXPORTS_VARIABLE}
+    for name, _, value in (word.partition("=") for word in exported):
+        if environment.get(name) == value and (offset or name not in PORTS):
+            own.add(name)
+    return {name: value for name, value in environment.items() if name not in own}
 
 
 def read_ports(environment: Mapping[str, str], offset: int = 0) -> dict[str, int]:
@@ -122,8 +148,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("command", nargs="?", default="start", choices=["start", "status", "logs", "stop"])
-    add("program", nargs="*", help="logs: only of these programs, e.g. data-collector")
+    add("command", nargs="?", default="start", choices=get_args(Command))
+    add("program", nargs="*", help="logs: only of these, restart: these, e.g. data-collector")
     add("-d", "--detach", action="store_true", help="start in the background")
     add(
         "--exchange",

@@ -21,7 +21,7 @@ from localrun.layout import Layout, write_private
 from localrun.leftovers import end_leftovers
 from localrun.plan import Program, Situation, needed_ports, plan_environment, plan_programs
 from localrun.ports import check_ports
-from localrun.settings import ROOT, Options
+from localrun.settings import EXPORTS_VARIABLE, OWN_ADDRESSES, PORTS, ROOT, Options
 from localrun.sources import choose_chain, choose_exchange
 from localrun.supervisor import Supervisor, launch, render_config
 
@@ -180,9 +180,14 @@ def run_id(layout: Layout) -> str:
 
 
 def environment_file(planned: dict[str, str]) -> str:
-    """Return a file to be sourced by a shell: the variables, and two URLs made of them."""
+    """Return a file to be sourced by a shell: the variables, and two URLs made of them.
+
+    It names its own addresses in ``LOCAL_SUITE_EXPORTS``, for the next start from that shell.
+    """
     address = f"{planned['DB_HOST']}:{planned['DB_PORT']}/{planned['DB_NAME']}"
     database = f"postgresql://{planned['DB_USER']}:{planned['DB_PASSWORD']}@{address}"
     redis = f"redis://:{planned['REDIS_PASSWORD']}@127.0.0.1:{planned['REDIS_PORT']}"
+    own = [f"{name}={planned[name]}" for name in (*PORTS, *OWN_ADDRESSES) if name in planned]
     variables = {**planned, "DATABASE_URL": database, "REDIS_URL": redis}
+    variables[EXPORTS_VARIABLE] = shlex.join(own)
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())

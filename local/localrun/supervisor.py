@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
@@ -29,6 +29,7 @@ START_RETRIES = 1000
 LOG_BYTES = "20MB"
 LOG_BACKUPS = 2
 NOT_THERE = (OSError, Fault)
+ENDED = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
 
 def render_config(layout: Layout, programs: Sequence[Program]) -> str:
@@ -113,6 +114,18 @@ class Supervisor:
         answer: list[dict[str, Any]] = self._call("getAllProcessInfo")
         return answer
 
+    def restart(self, program: str) -> None:
+        """End one program, by SIGKILL if its time is over, start it, and wait until it runs.
+
+        Raises:
+            StartError: If it is not running after 90 s.
+        """
+        if self._state(program)["statename"] not in ENDED:
+            self._call("stopProcess", self._full_name(program), False)
+            self._await_state(program, ENDED)
+        self._call("startProcess", self._full_name(program), False)
+        self._await_state(program, {"RUNNING"})
+
     def shut_down(self) -> None:
         """End every program, the stores last, and the supervisor; wait until it is gone.
 
@@ -125,6 +138,19 @@ class Supervisor:
         while _exists(pid):
             if time.monotonic() > deadline:
                 raise StartError(f"supervisord (process {pid}) does not end; see `logs`")
+            time.sleep(0.1)
+
+    def _state(self, program: str) -> dict[str, Any]:
+        return next(state for state in self.processes() if state["name"] == program)
+
+    def _full_name(self, program: str) -> str:
+        return f"{self._state(program)['group']}:{program}"
+
+    def _await_state(self, program: str, wanted: Collection[str]) -> None:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while (state := str(self._state(program)["statename"])) not in wanted:
+            if time.monotonic() > deadline:
+                raise StartError(f"{program} is {state}; see ./run_local.sh logs {program}")
             time.sleep(0.1)
 
     def _call(self, method: str, *arguments: Any) -> Any:

@@ -2,18 +2,23 @@
 """The decisions of a local start, without starting anything."""
 
 import io
+import json
 import shlex
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from localrun.errors import StartError
+from localrun.health import ask
 from localrun.layout import Layout, Secrets
 from localrun.logs import Follower
 from localrun.plan import Program, Situation, needed_ports, plan_environment, plan_programs
 from localrun.ports import OFFSET, check_ports
-from localrun.settings import PORTS, read_ports
+from localrun.settings import PORTS, load, read_ports, without_own_exports
+from localrun.sources import choose_chain
 from localrun.starting import environment_file
 from localrun.supervisor import render_config
 
@@ -81,6 +86,77 @@ def test_the_environment_file_survives_a_shell() -> None:
     words = shlex.split(environment_file(planned))
     assert "START_DATE=a 'b' $c" in words
     assert "DATABASE_URL=postgresql://linkora:da7a@127.0.0.1:5432/linkora_simulator" in words
+
+
+def sourced(text: str, before: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a shell that has sourced the file."""
+    words = (word.partition("=") for word in shlex.split(text) if word != "export")
+    return before | {name: value for name, _, value in words}
+
+
+def test_a_start_takes_nothing_that_its_own_file_exported_for_the_users_wish() -> None:
+    planned = plan_environment(situation(), SECRETS, {}, Path("/state"))
+    shell = sourced(environment_file(planned), {"SYMBOLS": "BTCUSDT"})
+    left = without_own_exports(shell)
+    assert "BINANCE_BASE_URL" not in left
+    assert "CHAIN_STATE" not in left
+    assert choose_chain(left, is_wanted=False).reason == "not wanted"
+    assert left["SYMBOLS"] == "BTCUSDT"
+    assert read_ports(left) == situation().ports
+
+
+def test_an_address_that_was_changed_after_sourcing_is_the_users() -> None:
+    planned = plan_environment(situation(), SECRETS, {}, Path("/state"))
+    shell = sourced(environment_file(planned), {})
+    left = without_own_exports(shell | {"WEB3_PROVIDER": "https://chain.example"})
+    assert left["WEB3_PROVIDER"] == "https://chain.example"
+    assert without_own_exports({"WEB3_PROVIDER": "x"}) == {"WEB3_PROVIDER": "x"}
+
+
+def test_an_offset_moves_the_ports_of_a_shell_that_has_sourced_the_file() -> None:
+    planned = plan_environment(situation(), SECRETS, {}, Path("/state"))
+    shell = sourced(environment_file(planned), {})
+    assert read_ports(without_own_exports(shell, OFFSET), OFFSET) == read_ports({}, OFFSET)
+
+
+@pytest.mark.parametrize(
+    "words", ["logs --no-follow order-events timescaledb", "logs order-events postgres --no-follow"]
+)
+def test_an_option_may_stand_before_or_after_the_programs(words: str) -> None:
+    options = load(words.split())
+    assert (options.command, options.follow) == ("logs", False)
+    assert options.programs == ("order-events", "postgres")
+    assert load(["--detach"]).command == "start"
+    assert load(["--detach", "stop"]).command == "stop"
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"scan": {"head_block": None}}, "no provider of WEB3_PROVIDER has answered yet"),
+        ({"scan": {"head_block": 5}}, ""),
+        ({"chain": "NOT_CONFIGURED"}, ""),
+        ({"chain": "healthy", "scan": {"head_block": None}}, ""),
+    ],
+)
+def test_an_event_processor_is_well_only_once_it_has_heard_of_its_chain(
+    body: dict[str, object], problem: str
+) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/health"
+        assert ask(Program("order-events", (), Path("/"), url)) == problem
+        thread.join()
 
 
 def test_stores_start_with_the_supervisor_and_services_when_told(tmp_path: Path) -> None:
