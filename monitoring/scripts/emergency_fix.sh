@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
-# Mends what starting, restarting, migrating or ending stuck transactions can mend; asks before each
-# step. Never deletes data.
+# Mends what starting, migrating or ending stuck transactions can mend, and restarts what does not
+# answer at all; asks before each step. Never deletes data.
 #   ./emergency_fix.sh [--yes] [--dry-run]   --yes: ask nothing; --dry-run: only say what it would do
 folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$folder/lib.sh"
@@ -16,6 +16,7 @@ for option in ${REST[@]+"${REST[@]}"}; do
   esac
 done
 done_steps=0 refused=0
+HANG_S=${HANG_S:-15}
 
 offer() { # WHAT COMMAND...
   local what=$1 answer=""
@@ -34,14 +35,29 @@ offer() { # WHAT COMMAND...
   else crit "$what" "did not work: $*" "$RUNBOOK"; fi
 }
 
-restart_local() { supervisorctl restart "$(local_name "$1")"; }
+last_run_had() { grep -q "$1" "$LOCAL/run/state.json" 2> /dev/null; }
+
+start_suite() { # as it ran last: with its ports and its source of prices, but nothing else of its
+  # own file, whose addresses would be taken for the user's wish
+  local name options=()
+  ! last_run_had '"has_simulator":true' || options=(--exchange simulator)
+  ! last_run_had '"has_simulator":false' || options=(--exchange binance)
+  ! last_run_had '"chain_reason":"not wanted"' || options+=(--no-chain)
+  for name in $(sed -n 's/^export \([A-Z0-9_]*\)=.*/\1/p' "$LOCAL/env"); do
+    case $name in *_PORT | START_DATE) ;; *) unset "$name" ;; esac
+  done
+  offer "the suite does not run" "$ROOT/run_local.sh" --detach ${options[@]+"${options[@]}"}
+  # shellcheck disable=SC1091
+  . "$LOCAL/env"
+}
 
 mend_process() { # SERVICE
   local id state health
   if [ "$MODE" = local ]; then
     local_answers || return 0
     state=$(supervisorctl status "$(local_name "$1")" | awk '{print $2}')
-    [ "$state" = RUNNING ] || offer "$1 is $state" restart_local "$1"
+    if [ "$state" != RUNNING ]; then offer "$1 is $state" "$ROOT/run_local.sh" restart "$1"
+    elif hangs "$1"; then offer "$1 does not answer" "$ROOT/run_local.sh" restart "$1"; fi
     return 0
   fi
   for id in $(docker_ids "$1"); do
@@ -52,11 +68,47 @@ mend_process() { # SERVICE
       paused) offer "$1 is paused" docker unpause "$id"; continue ;;
       *) offer "$1 is $state" docker start "$id"; continue ;;
     esac
-    # A store that hangs is restarted; a service that waits for a neighbour is left to wait.
-    case $1 in timescaledb | redis)
-      [ "$health" != unhealthy ] || offer "$1 does not answer" docker restart -t 60 "$id" ;;
+    # A store that hangs is restarted, and a service that does not even say what is wrong with it;
+    # one that says that it waits for a neighbour is left to wait.
+    [ "$health" = unhealthy ] || continue
+    case $1 in
+      timescaledb | redis) offer "$1 does not answer" docker restart -t 60 "$id" ;;
+      *) ! hangs "$1" "$id" || offer "$1 does not answer" docker restart "$id" ;;
     esac
   done
+}
+
+hangs() { # SERVICE [CONTAINER]: whatever it is asked, it gives no answer, for HANG_S seconds
+  local until=$((SECONDS + HANG_S))
+  while ! gives_answer "$@"; do
+    [ "$SECONDS" -lt "$until" ] || return 0
+    sleep 1
+  done
+  return 1
+}
+
+gives_answer() { # SERVICE [CONTAINER]
+  local status _ port answer
+  if [ -n "${2:-}" ]; then
+    case $1 in
+      gateway) limited docker exec "$2" wget -q -T 3 -O /dev/null http://127.0.0.1:8022/gateway; return ;;
+      data-collector) port=8023 ;;
+      api-server) port=8000 ;;
+      order-api) port=8080 ;;
+      order-events) port=8081 ;;
+    esac
+    limited docker exec "$2" python -c 'import http.client, sys
+connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=3)
+connection.request("GET", "/health")
+connection.getresponse()' "$port" 2> /dev/null
+    return
+  fi
+  case $1 in
+    # A refusal is an answer, too: too many clients, or starting up.
+    timescaledb) answer=$(sql "SELECT 1") || case $answer in *FATAL*) ;; *) return 1 ;; esac ;;
+    redis) [ -n "$(redis_says PING 2> /dev/null)" ] ;;
+    *) read -r status _ <<< "$(fetch "$(address "$1")/health" 3)"; [ "$status" != 000 ] ;;
+  esac
 }
 
 await() { # SECONDS COMMAND...
@@ -81,7 +133,7 @@ end_transactions() {
 
 heading "emergency fix ($MODE)"
 if [ "$MODE" = local ] && ! local_answers; then
-  offer "the suite does not run" "$ROOT/run_local.sh" --detach
+  start_suite
 fi
 for service in timescaledb redis; do mend_process "$service"; done
 [ "$DRY" = 1 ] || [ "$done_steps" = 0 ] || await 60 sql "SELECT 1" || true

@@ -223,6 +223,6 @@ how_to_start() { # SERVICE
 }
 
 log_command() {
-  if [ "$MODE" = local ]; then echo "./run_local.sh logs --no-follow $1"
+  if [ "$MODE" = local ]; then echo "./run_local.sh logs --no-follow ${1/timescaledb/postgres}"
   else echo "docker logs --tail 50 $(docker inspect -f '{{.Name}}' "$(docker_ids "$1" | head -n 1)" 2> /dev/null | tr -d /)"; fi
 }

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """The diagnostic scripts on a real suite of ``run_local.sh``: healthy, and broken in five ways."""
 
+import json
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ PORTS = (
     "API_PORT", "ORDER_API_PORT", "COLLECTOR_PORT", "EVENTS_PORT", "EXCHANGE_PORT", "CHAIN_PORT",
     "DB_PORT", "REDIS_PORT",
 )  # fmt: skip
+GROUPS = {"postgres": "stores", "redis": "stores"}
 START_TIMEOUT_S = 240
 OLD = "UPDATE collector_state SET last_open_time = last_open_time - interval '10 minutes'"
 pytestmark = pytest.mark.timeout(400)
@@ -36,6 +39,7 @@ class LocalSuite:
             "SYMBOLS": "BTCUSDT",
             "START_DATE": time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400)),
             "LOG_LEVEL": "INFO",
+            "HANG_S": "3",
             **ROOMY,
         }
 
@@ -50,16 +54,24 @@ class LocalSuite:
         script = f"monitoring/scripts/{name}.sh"
         return self.run(script, "--mode", "local", *options, stdin=stdin)
 
-    def control(self, *arguments: str) -> None:
+    def supervisorctl(self) -> tuple[str, ...]:
         socket = self.folder / "run/supervisor.sock"
         if not socket.exists():
             config = (self.folder / "run/supervisord.conf").read_text()
             (line,) = [line for line in config.splitlines() if line.startswith("file=")]
             socket = Path(line.removeprefix("file="))
+        return (str(ROOT / ".venv/bin/supervisorctl"), "-s", f"unix://{socket}")
+
+    def control(self, *arguments: str) -> None:
+        code, told = self.run(*self.supervisorctl(), *arguments)
+        assert code == 0, told
+
+    def process(self, program: str) -> int:
         code, told = self.run(
-            str(ROOT / ".venv/bin/supervisorctl"), "-s", f"unix://{socket}", *arguments
+            *self.supervisorctl(), "pid", f"{GROUPS.get(program, 'services')}:{program}"
         )
         assert code == 0, told
+        return int(told)
 
     def settings(self) -> dict[str, str]:
         lines = (self.folder / "env").read_text().splitlines()
@@ -125,6 +137,45 @@ def test_each_script_says_the_right_thing(
     if service:
         assert refused.count("left alone\n") == 1
         assert f"DONE     {service} is STOPPED" in mended
+    suite.until_good()
+
+
+@pytest.mark.parametrize(
+    ("program", "service"), [("order-events", "order-events"), ("redis", "redis")]
+)
+def test_a_process_that_hangs_is_restarted_once_that_is_agreed_to(
+    suite: LocalSuite, program: str, service: str
+) -> None:
+    suite.until_good()
+    hung = suite.process(program)
+    os.kill(hung, signal.SIGSTOP)
+    offered = suite.check("emergency_fix", stdin="n\n")[1]
+    assert f"{service} does not answer: " in offered
+    assert offered.count("left alone\n") == 1
+    told = suite.check("emergency_fix", "--yes")[1]
+    assert f"DONE     {service} does not answer" in told
+    assert suite.process(program) != hung
+    suite.until_good()
+
+
+def test_a_printed_command_shows_the_log(suite: LocalSuite) -> None:
+    for service in ("timescaledb", "redis", "order-events", "data-collector"):
+        sources = "; ".join(f". monitoring/scripts/{n}.sh" for n in ("lib", "checks"))
+        asked = f"{sources}; read_options --mode local; log_command {service}"
+        command = suite.run("bash", "-c", asked)[1].strip()
+        code, told = suite.run("bash", "-c", command)
+        assert code == 0, told
+        assert "|" in told
+
+
+def test_a_dead_suite_comes_back_with_its_own_chain_and_prices(suite: LocalSuite) -> None:
+    suite.until_good()
+    before = json.loads((suite.folder / "run/state.json").read_text())
+    assert before["has_chain"], "node and npm are needed"
+    assert suite.run("./run_local.sh", "stop")[0] == 0
+    told = suite.check("emergency_fix", "--yes")[1]
+    assert "DONE     the suite does not run" in told
+    assert json.loads((suite.folder / "run/state.json").read_text()) == before
     suite.until_good()
 
 
