@@ -88,7 +88,15 @@ async def test_the_oldest_news_make_room_and_readers_are_told_so(failures):
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"\xff", b'{"order":"\xff"}', b"[" * 60_000, b'{"a":' * 4000, b'{"seq":1}']
+    "payload",
+    [
+        b"",
+        b"\xff",
+        b'{"order":{"tx_hash":"\xff"}}',
+        b'{"a":' + b"[" * 60_000,
+        b'{"a":' * 4000,
+        b'{"seq":1}',
+    ],
 )
 def test_what_is_no_order_message_is_refused_whatever_it_is(payload):
     with pytest.raises(CorruptMessage):
