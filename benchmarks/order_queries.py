@@ -30,6 +30,7 @@ import structlog
 from chainkit.many_orders import WHALE, fill
 
 from linkora.database import open_pool
+from linkora.health import Health
 from linkora.hub import Hub
 from linkora.metrics import new_registry
 from linkora.settings import WebSocketSettings
@@ -37,6 +38,7 @@ from linkora.sockets import Sockets
 from orders.app import Deps, create_app
 from orders.condition import Bounds
 from orders.queries import Queries
+from orders.standing import Standing
 from orders.subscriptions import OrderChannels
 from orders.told import Told
 from schema.runner import migrate
@@ -74,7 +76,8 @@ def application(pool: asyncpg.Pool) -> httpx.AsyncClient:
     queries, hub = Queries(pool), Hub()
     bounds = Bounds(has_chain=True, lag_blocks=50, silence_s=60, dead_letters=0)
     sockets = Sockets(WebSocketSettings(), registry)
-    deps = Deps(queries, bounds, registry, hub, sockets, OrderChannels(queries, Told(hub)), [])
+    standing = Standing(queries, bounds, Health(), lambda: 0)
+    deps = Deps(queries, standing, registry, hub, sockets, OrderChannels(queries, Told(hub)), [])
     transport = httpx.ASGITransport(app=create_app(deps))
     return httpx.AsyncClient(transport=transport, base_url="http://api")
 

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-only OR LicenseRef-Linkora-Commercial
 """The order API as an ASGI application."""
 
-from datetime import UTC, datetime
-from typing import Protocol
-
 import msgspec
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -15,23 +12,15 @@ from starlette.websockets import WebSocket
 
 from linkora import metrics
 from linkora.dialog import converse
-from linkora.errors import TransientError
 from linkora.http import EXCEPTION_HANDLERS, json_bytes_response, json_response
 from linkora.hub import Hub
 from linkora.sockets import Sockets
 from orders import openapi
-from orders.condition import Bounds, ScannerState, judge
 from orders.rest import Reads, Routes
+from orders.standing import Standing
 from orders.subscriptions import OrderChannels
 
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-
-
-class Sources(Reads, Protocol):
-    """What the API needs of the database."""
-
-    async def scanner_state(self) -> ScannerState | None:
-        """Return what the event processor last said of itself."""
 
 
 class Deps(msgspec.Struct, frozen=True):
@@ -39,7 +28,7 @@ class Deps(msgspec.Struct, frozen=True):
 
     Attributes:
         sources: Reads of the database.
-        bounds: Limits of what counts as healthy.
+        standing: How it goes with the neighbours.
         registry: The metrics to tell.
         hub: Who follows what.
         sockets: The open WebSockets.
@@ -48,8 +37,8 @@ class Deps(msgspec.Struct, frozen=True):
         router: Address of the router contract, empty if there is none.
     """
 
-    sources: Sources
-    bounds: Bounds
+    sources: Reads
+    standing: Standing
     registry: CollectorRegistry
     hub: Hub
     sockets: Sockets
@@ -64,7 +53,8 @@ def create_app(deps: Deps) -> Starlette:
     page = openapi.page()
 
     async def tell_health(_: Request) -> Response:
-        return await health(deps)
+        is_well, body = await deps.standing.report()
+        return json_response(body, 200 if is_well else 503)
 
     async def tell_metrics(_: Request) -> Response:
         return Response(metrics.render(deps.registry), media_type=metrics.CONTENT_TYPE)
@@ -90,33 +80,3 @@ def create_app(deps: Deps) -> Starlette:
         middleware=deps.middleware,
         exception_handlers=EXCEPTION_HANDLERS,
     )
-
-
-async def health(deps: Deps) -> Response:
-    """Return how it goes with the API, the database and the event processor: 200, or 503 if ill."""
-    components: dict[str, object] = {
-        "order_api": "HEALTHY",
-        "timestamp": datetime.now(UTC).isoformat(),
-        "websocket_connections": len(deps.sockets),
-    }
-    try:
-        state = await deps.sources.scanner_state()
-    except TransientError as error:
-        components |= {
-            "database": "UNHEALTHY",
-            "database_connection": "FAILED",
-            "database_error": str(error)[:200],
-        }
-        return _health(components, is_healthy=False)
-    condition = judge(state, deps.bounds)
-    components |= {"database": "HEALTHY", "database_connection": "WORKING"} | condition.facts
-    return _health(components, is_healthy=condition.is_healthy)
-
-
-def _health(components: dict[str, object], *, is_healthy: bool) -> Response:
-    body = {
-        "overall_status": "healthy" if is_healthy else "unhealthy",
-        "components": components,
-        "status": "success",
-    }
-    return json_response(body, 200 if is_healthy else 503)

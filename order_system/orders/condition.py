@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from orders.views import iso
+
 
 class ScannerState(msgspec.Struct, frozen=True):
     """What the event processor last wrote into ``system_state``."""
@@ -22,6 +24,8 @@ class ScannerState(msgspec.Struct, frozen=True):
     dead_letters: int
     status_seen: str = ""
     """What it said itself, where ``status`` is an operator's command that is not done yet."""
+    inactive_s: float | None = None
+    """Since it was last at the head; None if it never was."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -30,7 +34,7 @@ class Bounds(msgspec.Struct, frozen=True):
     Attributes:
         has_chain: Whether a chain is configured at all.
         lag_blocks: The most blocks behind the head.
-        silence_s: The longest time without a sign of life.
+        silence_s: The longest time without a sign of life, and without having been at the head.
         dead_letters: The most logs set aside.
     """
 
@@ -66,6 +70,9 @@ def judge(state: ScannerState | None, bounds: Bounds) -> Condition:
         problems.append(f"{lag} blocks behind the head")
     if bounds.has_chain and state.silence_s > bounds.silence_s:
         problems.append(f"no sign of life for {state.silence_s:.0f} s")
+    elif bounds.has_chain and (state.inactive_s or 0) > bounds.silence_s:
+        reason = state.detail or state.status
+        problems.append(f"not at the head for {state.inactive_s:.0f} s: {reason}")
     if state.dead_letters > bounds.dead_letters:
         problems.append(f"{state.dead_letters} dead letters")
     if state.discrepancies:
@@ -78,6 +85,7 @@ def judge(state: ScannerState | None, bounds: Bounds) -> Condition:
             "problems": problems,
             "chain_id": state.chain_id,
             "last_block": state.last_block,
+            "last_block_time": state.last_block_time_s and iso(state.last_block_time_s),
             "head_block": state.head_block,
             "finalized_block": state.finalized_block,
             "lag_blocks": lag,

@@ -38,13 +38,12 @@ EVENTS_OF_ORDER = """
 """
 COUNT_EVENTS = "SELECT count(*) FROM order_events WHERE order_id = $1"
 # Ids that no order can have are those of orphan events.
-CHANGED_LATELY = f"""
-    SELECT {ORDER_COLUMNS} FROM orders
-    WHERE order_id IN (SELECT order_id::bigint
-                       FROM (SELECT order_id FROM order_events WHERE order_id <= {MAX_ID}
-                             ORDER BY block_number DESC, log_index DESC LIMIT $1) AS newest)
-    ORDER BY block_number, order_id
-"""  # noqa: S608 - constants
+NEWEST_EVENTS = f"""
+    SELECT order_id::bigint AS order_id FROM order_events WHERE order_id <= {MAX_ID}
+    ORDER BY block_number DESC, log_index DESC LIMIT $1
+"""  # noqa: S608 - a constant
+EVENTS_PER_ORDER = 10
+"""Newest events that are looked through for each order that is wanted."""
 ORDERS_BY_ID = f"SELECT {ORDER_COLUMNS} FROM orders WHERE order_id = ANY($1)"  # noqa: S608
 TOKENS = "SELECT address, symbol, decimals, is_assumed FROM tokens WHERE address = ANY($1)"
 COUNT_POSITIONS = "SELECT count(*) FROM positions WHERE user_address = $1"
@@ -73,6 +72,7 @@ STATE = """
            start_block, last_block,
            extract(epoch from last_block_time)::bigint AS last_block_time_s, head_block,
            finalized_block, discrepancies, extract(epoch from now() - updated_at) AS silence_s,
+           extract(epoch from now() - active_at)::float8 AS inactive_s,
            (SELECT count(*) FROM dead_letters WHERE source = system_state.component
                                                 AND resolved_at IS NULL) AS dead_letters
     FROM system_state WHERE component = 'order_events'
@@ -110,10 +110,19 @@ class Queries:
             tokens = await _tokens_of(connection, orders)
         return OrderPage(orders, total, len(rows) > page.limit, tokens)
 
-    async def changed_lately(self, events: int) -> tuple[list[Order], dict[str, Token]]:
-        """Return the orders of the newest ``events`` events, by block and id, and their tokens."""
+    async def changed_lately(self, most: int) -> tuple[list[Order], dict[str, Token]] | None:
+        """Return the ``most`` orders that changed last, by block and id, and their tokens.
+
+        None if they have more events than are looked through.
+        """
+        events = most * EVENTS_PER_ORDER
         async with self._snapshot() as connection:
-            orders = [order_of(row) for row in await connection.fetch(CHANGED_LATELY, events)]
+            found = [row["order_id"] for row in await connection.fetch(NEWEST_EVENTS, events)]
+            newest = list(dict.fromkeys(found))[:most]
+            if len(found) == events and len(newest) < most:
+                return None
+            orders = [order_of(row) for row in await connection.fetch(ORDERS_BY_ID, newest)]
+            orders.sort(key=lambda order: (order.block_number, order.id))
             return orders, await _tokens_of(connection, orders)
 
     async def orders_by_id(self, ids: Sequence[int]) -> tuple[list[Order], dict[str, Token]]:

@@ -38,6 +38,7 @@ from orders.order_store import OrderStore
 from orders.queries import Queries
 from orders.scanner import Scanner
 from orders.settings import Settings
+from orders.standing import REDIS, Standing
 from orders.state_store import StateStore
 from orders.subscriptions import OrderChannels
 from orders.told import Told
@@ -78,9 +79,10 @@ async def run_api(settings: Settings) -> None:
         queries = Queries(pool)
         limiter = RateLimiter(redis, "order-api", settings.http.rate_limit)
         sockets = Sockets(settings.websocket, registry)
+        standing = Standing(queries, settings.bounds, health, lambda: len(sockets))
         deps = Deps(
             sources=queries,
-            bounds=settings.bounds,
+            standing=standing,
             registry=registry,
             hub=hub,
             sockets=sockets,
@@ -99,6 +101,7 @@ async def run_api(settings: Settings) -> None:
                 settings.router_address,
             ).run(),
             sockets.keep(),
+            standing.watch(sockets.tell_all),
             limiter.keep(),
             watch_over(settings, "order-api", registry, health),
             serve_http(
@@ -181,8 +184,9 @@ async def _follow_chain(
 def _teller(health: Health) -> Callable[[TransientError | None], None]:
     def tell(error: TransientError | None) -> None:
         if error is None:
-            health.up("redis")
-        elif health.down("redis", str(error)):
+            if health.up(REDIS):
+                log.info("redis_reached")
+        elif health.down(REDIS, str(error)):
             log.warning("redis_away", reason=str(error))
 
     return tell

@@ -49,6 +49,7 @@ TELL = """
         detail = $3, head_block = coalesce($4, head_block),
         finalized_block = CASE WHEN $5::bigint IS NULL THEN finalized_block
                                ELSE greatest(finalized_block, least($5, last_block)) END,
+        active_at = CASE WHEN $2 = 'ACTIVE' THEN now() ELSE active_at END,
         updated_at = now()
     WHERE component = $1
 """

@@ -4,14 +4,16 @@
 import httpx
 import pytest
 
+from linkora.health import Health
 from linkora.hub import Hub
 from linkora.metrics import new_registry
 from linkora.settings import WebSocketSettings
 from linkora.sockets import Sockets
 from orders.app import Deps, create_app
 from orders.condition import Bounds
-from orders.feed import OrderChannels
 from orders.queries import Queries
+from orders.standing import Standing
+from orders.subscriptions import OrderChannels
 from orders.told import Told
 
 
@@ -24,9 +26,11 @@ async def api(chain, rig, pool):
     await rig.settle()
     registry = new_registry()
     queries = Queries(pool)
+    bounds = Bounds(has_chain=True, lag_blocks=50, silence_s=60, dead_letters=0)
+    hub = Hub()
     deps = Deps(
-        queries, Bounds(has_chain=True, lag_blocks=50, silence_s=60, dead_letters=0), registry,
-        Hub(), Sockets(WebSocketSettings(), registry), OrderChannels(queries, Told()), [],
+        queries, Standing(queries, bounds, Health(), lambda: 0), registry, hub,
+        Sockets(WebSocketSettings(), registry), OrderChannels(queries, Told(hub)), [],
     )  # fmt: skip
     transport = httpx.ASGITransport(app=create_app(deps))
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:

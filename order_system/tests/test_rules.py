@@ -199,6 +199,8 @@ def changed(**fields):
         (changed(silence_s=61.0), False), (changed(dead_letters=1), False),
         (changed(discrepancies=1), False),
         (changed(status="ERROR"), False), (changed(status="RECOVERY"), True),
+        (changed(status="RECOVERY", inactive_s=60.0), True),
+        (changed(status="RECOVERY", inactive_s=61.0), False),
     ],
 )  # fmt: skip
 def test_health_tells_lag_silence_holding_and_what_was_set_aside(state, is_healthy):

@@ -44,6 +44,19 @@ class ChainIdentity(msgspec.Struct, frozen=True):
     genesis_hash: str
     code_hash: str
 
+    def differences(self, found: "ChainIdentity") -> str:
+        """Return what ``found`` has otherwise than this one, for people."""
+        named = (
+            ("chain id", self.chain_id, found.chain_id),
+            ("genesis", self.genesis_hash, found.genesis_hash),
+            ("code of the contract", self.code_hash, found.code_hash),
+        )
+        return "; ".join(
+            f"the {name} is {theirs}, stored is {ours}"
+            for name, ours, theirs in named
+            if ours != theirs
+        )
+
 
 LOCAL_CHAIN_IDS = frozenset({1337, 31337})
 

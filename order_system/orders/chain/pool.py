@@ -166,7 +166,7 @@ class NodePool:
         seat.is_foreign = found != self._expected
         seat.is_verified = not seat.is_foreign
         if seat.is_foreign:
-            seat.last_error = f"another chain or contract: {found}"
+            seat.last_error = self._expected.differences(found)
             seat.ready_at_s = self._monotonic_s() + FOREIGN_RETRY_S
             log.warning("provider_is_foreign", provider=seat.client.name, found=str(found))
         return seat.is_verified
