@@ -17,6 +17,7 @@ expect() { # NAME URL STATUS PATTERN
 }
 
 heading "APIs ($MODE)"
+check_running
 check_health api-server
 check_health order-api
 market=$(address api-server) orders=$(address order-api)

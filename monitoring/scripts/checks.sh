@@ -8,7 +8,7 @@ check_process() { # SERVICE
     state=$(supervisorctl status "$(local_name "$1")" | awk '{print $2}')
     case $state in
       RUNNING) good "$1" "process runs" ;;
-      "") crit "$1" "the suite's supervisor does not answer" "./run_local.sh --detach" ;;
+      "" | *[!A-Z]*) crit "$1" "the suite's supervisor does not answer" "./run_local.sh --detach" ;;
       *) crit "$1" "process is $state" "$(how_to_start "$1")" ;;
     esac
     return 0
@@ -59,21 +59,44 @@ check_redis() {
 }
 
 check_health() { # SERVICE: what it says of itself
-  local url status ms reasons
+  local url status ms reasons steps
   url=$(address "$1")
   if [ -z "$url" ]; then crit "$1" "has no address on this machine" "$(how_to_start "$1")"; return 0; fi
   read -r status ms <<< "$(fetch "$url/health")"
-  reasons=$(grep -o '"[a-z_]*":{"reason":"[^"]*"' "$BODY" | sed 's/":{"reason":"/: /; s/"//g' | paste -sd ';' -)
-  [ -n "$reasons" ] || reasons=$(grep -o '"problems":\[[^]]*\]' "$BODY" | cut -c 1-200)
   case $status in
     200) good "$1" "healthy, answered in $ms ms" ;;
     000) crit "$1" "does not answer at $url" "$(how_to_start "$1")" ;;
     502 | 504) crit "$1" "the gateway finds no replica ($status)" "$(how_to_start "$1")" ;;
-    503) if [ "$1" = order-events ] || echo "$reasons" | grep -q '^[^;]*chain'; then
-        warn "$1" "not healthy: ${reasons:-see $url/health}" "$RUNBOOK#chain-away"
-      else crit "$1" "not healthy: ${reasons:-see $url/health}" "mend what it names; $RUNBOOK"; fi ;;
+    503)
+      reasons=$(told_reasons)
+      steps=$(steps_for "$reasons")
+      # The chain may be away without any fault of ours; what is stored is served meanwhile.
+      if [ "$steps" = "$RUNBOOK#chain-away" ]; then warn "$1" "not healthy: $reasons" "$steps"
+      else crit "$1" "not healthy: ${reasons:-see $url/health}" "${steps:-mend what it names; $RUNBOOK}"; fi ;;
     *) crit "$1" "answered $status at $url/health" "$(log_command "$1")" ;;
   esac
+}
+
+told_reasons() { # what /health names in $BODY: "part: reason; part: reason"
+  {
+    grep -o '"[a-z_]*":{"reason":"[^"]*"' "$BODY" | sed 's/":{"reason":"/: /'
+    grep -o '"[a-z]*_error":"[^"]*"' "$BODY" | sed 's/_error":"/: /'
+    grep -o '"problems":\["[^]]*\]' "$BODY" | sed 's/"problems":\[/event processor: /; s/\]$//; s/","/, /g'
+  } | tr -d '"' | cut -c 1-200 | paste -sd ';' - | sed 's/;\([a-z]\)/; \1/g'
+}
+
+steps_for() { # REASONS: the runbook's paragraphs about them
+  local steps="" part
+  for part in database redis exchange stream live_data; do
+    case "; $1" in *"; $part: "*) steps="$steps, $RUNBOOK#${part/live_data/live-data}-away" ;; esac
+  done
+  if grep -q '"\(status\|event_processor\)":"\(ERROR\|RESET\)"' "$BODY"; then steps="$steps, $RUNBOOK#scanner-error"
+  else case "; $1" in *"; chain: "* | *"not at the head"*) steps="$steps, $RUNBOOK#chain-away" ;; esac; fi
+  case $1 in *"blocks behind the head"*) steps="$steps, $RUNBOOK#scanner-lag" ;; esac
+  case $1 in *"no sign of life"*) steps="$steps, $(how_to_start order-events)" ;; esac
+  case $1 in *" dead letters"*) steps="$steps, $RUNBOOK#dead-letters" ;; esac
+  case $1 in *"state contradicts"*) steps="$steps, $RUNBOOK#order-audit" ;; esac
+  echo "${steps#, }"
 }
 
 check_candles() {
@@ -112,12 +135,12 @@ check_completeness() {
 
 check_scanner() {
   local answer status lag age discrepancies detail
-  ask chain "SELECT status, coalesce(head_block - last_block, 0), extract(epoch FROM now() - updated_at)::bigint, discrepancies, left(translate(detail, E'|\\n', '  '), 100) FROM system_state LIMIT 1" || return 0
+  ask chain "SELECT status, coalesce(head_block - last_block, 0), extract(epoch FROM now() - updated_at)::bigint, discrepancies, left(translate(detail, E'|\\n', '  '), 200) FROM system_state LIMIT 1" || return 0
   [ -n "$answer" ] || { note chain "no chain is followed (WEB3_PROVIDER, TRADING_ADDRESS)"; return 0; }
   IFS='|' read -r status lag age discrepancies detail <<< "$answer"
-  if [ "$status" = ERROR ]; then crit chain "the event processor stopped with an error" "$RUNBOOK#scanner-error"
+  if [ "$status" = ERROR ]; then crit chain "the event processor holds: $detail" "$RUNBOOK#scanner-error"
   elif [ "$age" -ge 300 ]; then crit chain "no sign of life of the event processor for $age s" "$(how_to_start order-events)"
-  elif [ "$age" -ge 60 ]; then warn chain "no sign of life of the event processor for $age s" "is the chain's provider away? $RUNBOOK#chain-away"
+  elif [ "$age" -ge 60 ]; then warn chain "no sign of life of the event processor for $age s" "$(how_to_start order-events)"
   elif [ "$status" = RECOVERY ] && [ -n "${detail##catching up*}" ]; then warn chain "cannot be followed: $detail" "$RUNBOOK#chain-away"
   else grade chain "$lag" 50 1000 "$status, $lag blocks behind the head" "$RUNBOOK#scanner-lag"; fi
   ask "dead letters" "SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL" || return 0

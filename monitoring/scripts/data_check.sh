@@ -7,6 +7,7 @@ folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 read_options "$@"
 
 heading "data ($MODE)"
+check_running
 check_database
 with_database check_schema
 with_database check_candles

@@ -8,6 +8,7 @@ folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 read_options "$@"
 
 heading "database connections ($MODE)"
+check_running
 check_database
 with_database check_connections
 if [ "$database_answers" = 1 ]; then

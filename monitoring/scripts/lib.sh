@@ -121,6 +121,23 @@ supervisorctl() { # of the local suite
   limited "$ROOT/.venv/bin/supervisorctl" -s "unix://$socket" "$@" 2> /dev/null
 }
 
+check_running() { # ends here, with one verdict, if nothing of the suite runs
+  if [ "$MODE" = local ]; then ! local_answers || return 0
+  else
+    local service
+    for service in timescaledb redis $SERVICES; do
+      case $(docker_states "$service") in *running* | *paused* | *restarting*) return 0 ;; esac
+    done
+  fi
+  crit suite "the suite does not run" "./emergency_fix.sh starts it"
+  summarise
+}
+
+docker_states() { # SERVICE
+  # shellcheck disable=SC2046
+  docker inspect -f '{{.State.Status}}' $(docker_ids "$1") 2> /dev/null
+}
+
 local_answers() { [ -f "$LOCAL/env" ] && supervisorctl pid > /dev/null; }
 
 local_name() { # PROGRAM: supervisord's name of it

@@ -7,6 +7,7 @@ folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 read_options "$@"
 
 heading "growth ($MODE)"
+check_running
 check_database
 check_disk
 if [ "$database_answers" = 1 ]; then

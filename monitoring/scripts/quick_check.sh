@@ -7,6 +7,7 @@ folder=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 read_options "$@"
 
 heading "quick check ($MODE)"
+check_running
 for service in timescaledb redis $SERVICES; do check_process "$service"; done
 [ "$MODE" = local ] || check_process gateway
 check_database
