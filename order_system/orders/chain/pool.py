@@ -160,13 +160,14 @@ class NodePool:
         raise self._failure(worst)
 
     async def _is_ours(self, seat: Seat) -> bool:
-        if seat.is_verified or self._expected is None:
+        expected = self._expected
+        if seat.is_verified or expected is None:
             return True
         found = await seat.client.identity()
-        seat.is_foreign = found != self._expected
+        seat.is_foreign = found != expected
         seat.is_verified = not seat.is_foreign
         if seat.is_foreign:
-            seat.last_error = self._expected.differences(found)
+            seat.last_error = expected.differences(found)
             seat.ready_at_s = self._monotonic_s() + FOREIGN_RETRY_S
             log.warning("provider_is_foreign", provider=seat.client.name, found=str(found))
         return seat.is_verified
