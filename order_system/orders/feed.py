@@ -8,7 +8,7 @@ After a gap in the news, `orders.told` knows what may have to be taken back.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import structlog
 from redis.asyncio import Redis
@@ -28,10 +28,12 @@ from orders.views import OrderView, order_view
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 Reread: TypeAlias = tuple[list[Order], dict[str, Token]]
 
 REREAD_LIMIT = 1000
-"""Events whose orders are read again after messages were missed, the newest ones."""
+"""Messages that may be missing: more, and all followers begin anew. Twice as many orders are read
+again, those that changed last: as many may have been committed meanwhile, their news on the way."""
 PAGE = 1000
 """Orders that followers may hold, read again at once."""
 
@@ -39,8 +41,11 @@ PAGE = 1000
 class Changed(Protocol):
     """What is read after messages were missed."""
 
-    async def changed_lately(self, events: int) -> tuple[list[Order], dict[str, Token]]:
-        """Return the orders of the newest events, by block and id, and their tokens."""
+    async def changed_lately(self, most: int) -> Reread | None:
+        """Return the orders that changed last, by block and id, and their tokens.
+
+        None if it would be too much to look for as many.
+        """
 
     async def orders_by_id(self, ids: Sequence[int]) -> tuple[list[Order], dict[str, Token]]:
         """Return those of the orders that there are, by id, and their tokens."""
@@ -78,6 +83,7 @@ class Feed:
         self._begin_anew = begin_anew
         self._router = router
         self._place: tuple[int, int] | None = None
+        self._has_just_read = False
 
     async def run(self) -> None:
         """Relay what is published, for ever; after a gap, tell again what changed meanwhile."""
@@ -85,6 +91,7 @@ class Feed:
             if isinstance(payload, Subscribed):
                 self._on_redis(None)
                 await self._tell_again()
+                self._has_just_read = True
                 continue
             try:
                 message = decode_order_message(payload)
@@ -100,8 +107,10 @@ class Feed:
             self.tell(message.order, is_removed=message.is_removed)
         if missed > REREAD_LIMIT:
             self._told.is_complete = False
-        if missed or message.order is None:
             await self._tell_again()
+        elif message.order is None or (missed and not self._has_just_read):
+            await self._tell_again()
+        self._has_just_read = False  # what was missed while Redis was away was committed before
 
     def tell(self, view: OrderView, *, is_removed: bool) -> None:
         """Tell one order to whoever follows it, or may hold it in another state."""
@@ -139,11 +148,23 @@ class Feed:
         """
         self._told.gaps += 1
         if not self._told.is_complete:
-            log.warning("sockets_begin_anew", reason="more was missed than can be told")
-            self._begin_anew()
-        if not self._told.is_complete or not self._hub.count():
+            self._end_all()
+        elif not self._hub.count():
             self._told.clear()
-            return
+        else:
+            await self._tell_what_may_be_held()
+            found = await self._reread(lambda: self._store.changed_lately(2 * REREAD_LIMIT))
+            if found is None:
+                self._end_all()
+            else:  # some may hold none of it
+                await self._tell_all(*found, is_change=lambda _: True)
+
+    def _end_all(self) -> None:
+        log.warning("sockets_begin_anew", reason="more was missed than can be told")
+        self._begin_anew()
+        self._told.clear()
+
+    async def _tell_what_may_be_held(self) -> None:
         ids = self._told.ids()
         for start in range(0, len(ids), PAGE):
             part = ids[start : start + PAGE]
@@ -152,8 +173,6 @@ class Feed:
                 for state in self._told.states(gone)[:1]:  # which tells who holds the others, too
                     self.tell(state, is_removed=True)
             await self._tell_all(orders, tokens, is_change=self._is_change)
-        orders, tokens = await self._reread(lambda: self._store.changed_lately(REREAD_LIMIT))
-        await self._tell_all(orders, tokens, is_change=lambda _: True)  # some may hold none of it
 
     def _is_change(self, view: OrderView) -> bool:
         return not self._told.is_just(view)
@@ -167,7 +186,7 @@ class Feed:
                 self.tell(view, is_removed=False)
             await asyncio.sleep(0)
 
-    async def _reread(self, read: Callable[[], Awaitable[Reread]]) -> Reread:
+    async def _reread(self, read: Callable[[], Awaitable[T]]) -> T:
         return await retry(
             read, on_error=lambda error: log.warning("orders_not_reread", reason=str(error))
         )

@@ -3,8 +3,8 @@
 
 Nothing waits for Redis: changes queue up to a bound while it is away, then the oldest are dropped.
 What Redis did not take is published again under new numbers, so that readers see a hole and then
-all of it: a message is a whole order, and to hear it twice does no harm. Where some were dropped,
-a message without an order comes in their place.
+all of it: a message is a whole order, and to hear it twice does no harm. The numbers of
+those that are dropped are left out, too.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from linkora.errors import TransientError
 from linkora.messages import Position
 from linkora.pubsub import Publisher
 from orders.messages import encode_order_message
-from orders.outcomes import UPHEAVAL, Change
+from orders.outcomes import Change
 from orders.rows import Token
 from orders.views import order_view
 
@@ -81,10 +81,10 @@ class News:
 
     def _drop_oldest(self) -> None:
         excess = max(0, len(self._queue) - QUEUE_LIMIT)
+        for _ in range(excess):
+            self._queue.popleft()
+            self._publisher.skip(ORDERS_ALL)
         if excess:
-            for _ in range(excess + 1):
-                self._queue.popleft()
-            self._queue.appendleft(UPHEAVAL)  # without it, the numbers would show no hole
             log.warning("news_dropped", count=excess)
 
     def _encoder(self, change: Change) -> Callable[[Position], bytes]:

@@ -7,19 +7,21 @@ import contextlib
 import msgspec
 import pytest
 
+from linkora.channels import ORDERS_ALL
 from linkora.errors import CorruptMessage, TransientError
 from linkora.hub import Hub
 from linkora.messages import Position
 from linkora.pubsub import open_redis
 from orders.feed import Feed
 from orders.lifecycle import Order
-from orders.messages import decode_order_message
+from orders.messages import decode_order_message, encode_order_message
 from orders.news import BATCH, QUEUE_LIMIT, News
 from orders.outcomes import Change
 from orders.queries import Queries
 from orders.rows import ETH
 from orders.told import Told
 from orders.topics import OrderTopic
+from orders.views import order_view
 
 WAIT_S = 10.0
 
@@ -49,6 +51,9 @@ class Channel:
         self.seq = 0
         self.told = []
 
+    def skip(self, _):
+        self.seq += 1
+
     async def publish(self, messages):
         payloads = []
         for _, encode in messages:
@@ -74,17 +79,15 @@ async def test_what_redis_did_not_take_is_told_later_in_its_order_behind_a_hole(
 
 
 @pytest.mark.parametrize("failures", [0, 1, 3])
-async def test_the_oldest_news_make_room_and_readers_are_told_so(failures):
+async def test_the_oldest_news_make_room_and_leave_a_hole(failures):
     channel = Channel(failures)
     news = News(channel, dict, lambda _: None)
     news.tell([Change(order(number)) for number in range(QUEUE_LIMIT + BATCH)])
     async with under_way(news.run()):
         while len(channel.told) < QUEUE_LIMIT:  # noqa: ASYNC110 - nobody calls
             await asyncio.sleep(0.01)
-    assert len(channel.told) == QUEUE_LIMIT
-    assert channel.told[0].order is None
-    told = [message.order.id for message in channel.told[1:]]
-    assert told == list(range(BATCH + 1, QUEUE_LIMIT + BATCH))
+    assert [message.order.id for message in channel.told] == list(range(BATCH, QUEUE_LIMIT + BATCH))
+    assert channel.told[0].seq == BATCH * (failures + 1) + 1, "a hole as great as what was dropped"
 
 
 @pytest.mark.parametrize(
@@ -116,15 +119,17 @@ class Store:
 
     def __init__(self):
         self.failures = 2
+        self.reads = 0
 
-    async def changed_lately(self, events):
+    async def changed_lately(self, most):
+        self.reads += 1
         if self.failures:
             self.failures -= 1
             raise TransientError("away")
         return [order(7)], {}
 
     async def orders_by_id(self, ids):
-        return [], {}
+        return [order(number) for number in ids], {}
 
 
 @pytest.mark.parametrize("user", [None, ETH])
@@ -135,6 +140,38 @@ async def test_missed_orders_are_told_as_soon_as_the_database_can_be_read(user, 
         feed = Feed(redis, Store(), hub, Told(hub), lambda _: None, lambda: None)
         async with under_way(feed.run()):
             assert await listener.heard.get() == 7
+
+
+async def test_what_was_read_at_a_reconnection_is_not_read_again_at_the_first_message(
+    redis_settings,
+):
+    hub, listener, store = Hub(), Listener(), Store()
+    store.failures = 0
+    hub.join(OrderTopic(None, None), listener)
+
+    async with open_redis(redis_settings) as redis, open_redis(redis_settings) as other:
+        feed = Feed(redis, store, hub, Told(hub), lambda _: None, lambda: None)
+
+        async def tell(number, seq):
+            view = order_view(order(number), {})
+            await other.publish(
+                ORDERS_ALL, encode_order_message(view, Position(seq, 1), is_removed=False)
+            )
+            while await listener.heard.get() != number:
+                pass
+
+        async with under_way(feed.run()):
+            assert await listener.heard.get() == 7
+            await tell(1, seq=1)
+            assert store.reads == 1
+            await other.client_kill_filter(_type="pubsub")
+            assert await listener.heard.get() == 7
+            await tell(2, seq=5)
+            await tell(3, seq=6)
+            assert store.reads == 2
+            await tell(4, seq=8)
+            assert await listener.heard.get() == 7
+            assert store.reads == 3
 
 
 async def test_orders_that_changed_last_are_read_again_however_old_they_are(chain, rig, pool):

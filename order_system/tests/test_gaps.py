@@ -22,6 +22,7 @@ from linkora.messages import Position
 from linkora.pubsub import open_redis
 from localchain.node import free_port
 from orders import feed as feeds
+from orders import queries
 from orders.feed import Feed
 from orders.lifecycle import Order
 from orders.messages import OrderMessage, encode_order_message
@@ -231,6 +232,28 @@ async def test_followers_begin_anew_where_more_was_missed_than_can_be_told(
         await world.publish(UPHEAVAL, is_lost=True)
     await world.publish(UPHEAVAL)
     assert again.has_been_closed
+
+
+@pytest.mark.parametrize("is_too_much", [False, True])
+async def test_missed_orders_are_told_again_however_many_events_each_of_them_has(
+    is_too_much, chain, world, monkeypatch
+):
+    monkeypatch.setattr(feeds, "REREAD_LIMIT", 4)
+    monkeypatch.setattr(queries, "EVENTS_PER_ORDER", 1 if is_too_much else 10)
+    client = await world.join(OrderTopic(None, None))
+    await chain.create()
+    await world.look(is_lost=False)
+    for _ in range(4):
+        created = await chain.create()
+        for price in (5, 6, 7):
+            await chain.modify(created, price, 8)
+    await world.look(is_lost=True)
+    assert world.lost == 4
+    await chain.create()
+    await world.look(is_lost=False)
+    assert client.has_been_closed == is_too_much
+    assert is_too_much or client.orders == await world.expected(client.topic)
+    assert is_too_much or len(client.orders) == 6
 
 
 async def test_what_newcomers_are_told_is_remembered_within_bounds_and_in_small_portions(world):
