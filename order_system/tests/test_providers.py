@@ -15,6 +15,10 @@ from chainkit.rig import FAST, dump, fresh_scan, open_rig
 from linkora.database import open_pool
 from linkora.errors import TransientError
 from localchain.testing import anvil_chain
+from orders.chain.blocks import ChainIdentity
+from orders.chain.client import ChainClient
+from orders.chain.faults import ForeignChain
+from orders.chain.pool import NodePool
 
 SEED = int(os.environ.get("FLAKY_SEED", "4711"))
 RUNS = int(os.environ.get("FLAKY_RUNS", "4"))
@@ -231,6 +235,19 @@ async def test_a_provider_of_another_chain_writes_nothing(chain, pool):
             await chain.create()
             await rig.settle()
     assert len((await dump(pool))["orders"]) == 2
+
+
+async def test_a_node_that_has_lost_the_contract_is_foreign_and_says_so():
+    class Empty:
+        name = "empty"
+
+        async def identity(self):
+            return None
+
+    nodes = NodePool([Empty()], 1)
+    nodes.expect(ChainIdentity(1, "0x11", "0x22"))
+    with pytest.raises(ForeignChain, match="empty: there is no contract"):
+        await nodes.ask(ChainClient.tip)
 
 
 @pytest.mark.parametrize("kind", OPENERS)

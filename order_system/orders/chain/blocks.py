@@ -44,8 +44,10 @@ class ChainIdentity(msgspec.Struct, frozen=True):
     genesis_hash: str
     code_hash: str
 
-    def differences(self, found: "ChainIdentity") -> str:
-        """Return what ``found`` has otherwise than this one, for people."""
+    def differences(self, found: "ChainIdentity | None") -> str:
+        """Return what ``found`` has otherwise than this one, for people; None has no contract."""
+        if found is None:
+            return "there is no contract at TRADING_ADDRESS"
         named = (
             ("chain id", self.chain_id, found.chain_id),
             ("genesis", self.genesis_hash, found.genesis_hash),
