@@ -247,7 +247,7 @@ def variables(settings: type[BaseSettings]) -> dict[str, object]:
 
 
 # What a program sets for its own children; nobody else does.
-INTERNAL = {"API_WORKER", "API_WORKER_SOCKET", "API_WORKER_FOLDER"}
+INTERNAL = {"API_WORKER", "API_WORKER_SOCKET", "API_WORKER_FOLDER", "API_WORKER_PARENT"}
 
 
 def read_by_programs() -> dict[str, object]:

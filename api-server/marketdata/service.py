@@ -204,9 +204,12 @@ def _worker(
     settings: Settings, registry: CollectorRegistry
 ) -> tuple[CollectorRegistry, list[Loop]]:
     """Return the registry to show, and the loops that a worker needs besides."""
-    if settings.api_worker is None or settings.api_worker_folder is None:
+    worker, folder, parent = (
+        settings.api_worker, settings.api_worker_folder, settings.api_worker_parent
+    )  # fmt: skip
+    if worker is None or folder is None or parent is None:
         return registry, []
-    shared = SharedMetrics(registry, settings.api_worker_folder, settings.api_worker)
+    shared = SharedMetrics(registry, folder, worker)
     shown = CollectorRegistry()
     shown.register(shared)
-    return shown, [shared.keep(), watch_parent()]
+    return shown, [shared.keep(), watch_parent(parent)]

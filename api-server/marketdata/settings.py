@@ -37,9 +37,10 @@ class Settings(ServiceSettings):
     """Where browsers find the order API; empty: on ``order_api_port`` of the page's own host."""
     order_api_port: Port = 8080
     api_worker: int | None = None
-    """Which worker this is; set by the parent, like the next two."""
+    """Which worker this is; set by the parent, like the next three."""
     api_worker_socket: int | None = None
     api_worker_folder: Path | None = None
+    api_worker_parent: int | None = None
 
     @property
     def read_database(self) -> DatabaseSettings | None:
@@ -58,4 +59,5 @@ def worker_environment(listener: int, folder: Path, worker: int) -> dict[str, st
         "API_WORKER": str(worker),
         "API_WORKER_SOCKET": str(listener),
         "API_WORKER_FOLDER": str(folder),
+        "API_WORKER_PARENT": str(os.getpid()),
     }

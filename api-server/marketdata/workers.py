@@ -80,13 +80,15 @@ async def _stop(workers: list[Process], waits: list["asyncio.Task[int]"]) -> Non
     await asyncio.wait(waits)
 
 
-async def watch_parent() -> None:
+async def watch_parent(parent: int) -> None:
     """Return nothing for as long as the parent lives.
+
+    Args:
+        parent: Its number, told by itself: it may have died before we could ask.
 
     Raises:
         RuntimeError: Once it is gone.
     """
-    parent = os.getppid()
     while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of a parent's death
         await asyncio.sleep(PARENT_INTERVAL_S)
     raise RuntimeError("the parent process is gone")

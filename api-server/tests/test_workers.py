@@ -8,13 +8,17 @@ import re
 import signal
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
 import psutil
 import pytest
 
+from linkora.runtime import listening_socket
 from linkora.timeframes import floor_minute_ms
+from marketdata.service import run
+from marketdata.settings import Settings
 from testkit.market import Collector, minute, now_ms, running, until
 from testkit.services import ROOT, Service, running_service
 
@@ -84,6 +88,27 @@ async def test_worker_does_not_outlive_its_parent(
         children = psutil.Process(service.process.pid).children()
         await service.kill()
         await until(lambda: not [child for child in children if child.is_running()])
+
+
+async def test_worker_whose_parent_died_before_it_looked_ends(
+    database: Any, redis_settings: Any
+) -> None:
+    """Such a one has another parent from the beginning, and would wait for its death for ever."""
+    with TemporaryDirectory() as folder, listening_socket("127.0.0.1", 0) as listener:
+        gone = await asyncio.create_subprocess_exec("true")
+        await gone.wait()
+        settings = Settings(
+            database=database,
+            redis=redis_settings,
+            api_worker=0,
+            api_worker_socket=os.dup(listener.fileno()),
+            api_worker_folder=Path(folder),
+            api_worker_parent=gone.pid,
+        )
+        async with asyncio.timeout(30):
+            with pytest.raises(ExceptionGroup, match="unhandled") as raised:
+                await run(settings)
+    assert "parent process is gone" in str(raised.value.exceptions[0])
 
 
 async def test_replicas_answer_and_tell_the_same(
