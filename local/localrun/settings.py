@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("command", nargs="?", default="start", choices=get_args(Command))
-    add("program", nargs="*", help="logs: only of these, restart: these, e.g. data-collector")
+    add("program", nargs="*", help="logs: only of these programs; restart: these, e.g. redis")
     add("-d", "--detach", action="store_true", help="start in the background")
     add(
         "--exchange",

@@ -97,7 +97,7 @@ LISTED = (
     ),
     Listed(r"(\./)?run_tests\.sh", "it is what runs this test", (checks.script,)),
     Listed(
-        r"\. \.local/env",
+        r"\. \.local/env(; psql .*)?",
         "run_local.sh writes that file",
         (),
         (LOCAL, "DATABASE_URL="),
