@@ -37,6 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     settings = load(Settings)
     configure_logs("local-chain", settings.log_level)
     command, *rest = arguments or ["all"]
+    if command == "reorg" and not _is_depth(rest):
+        sys.stderr.write(f"DEPTH: {' '.join(rest)!r} is no number of blocks from 1 on\n{USAGE}\n")
+        return 2
     commands = {
         "all": run_all,
         "node": run_node_only,
@@ -111,9 +114,24 @@ async def run_check(settings: Settings) -> None:
 
 
 async def run_reorg(settings: Settings, depth: int) -> None:
-    """Replace the newest ``depth`` blocks with empty ones (Anvil only)."""
+    """Replace the newest ``depth`` blocks with empty ones (Anvil only).
+
+    Raises:
+        NodeError: If the chain is not that long, or the state before those blocks is gone.
+    """
     async with Rpc(rpc_url(settings)) as rpc:
-        await rpc.call("anvil_reorg", depth, [])
+        head = int(await rpc.call("eth_blockNumber"), 16)
+        if depth > head:
+            message = f"the chain has only {head} blocks after its first: DEPTH can be 1 to {head}"
+            raise NodeError(message)
+        try:
+            await rpc.call("anvil_reorg", depth, [])
+        except RpcError as error:
+            message = (
+                f"the node does not go back {depth} blocks: Anvil has the state of blocks since "
+                f"its last start only; take a smaller DEPTH ({error})"
+            )
+            raise NodeError(message) from error
     log.info("reorg_made", depth=depth)
 
 
@@ -127,6 +145,10 @@ async def node(settings: Settings) -> AsyncIterator[str]:
     async with run_anvil(settings.port, settings.host, arguments) as url:
         log.info("node_started", url=url, chain_id=31337)
         yield url
+
+
+def _is_depth(rest: Sequence[str]) -> bool:
+    return not rest or (len(rest) == 1 and rest[0].isdecimal() and int(rest[0]) > 0)
 
 
 def rpc_url(settings: Settings) -> str:

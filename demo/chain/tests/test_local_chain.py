@@ -13,6 +13,8 @@ import pytest
 from localchain.artifacts import load_artifact
 from localchain.node import NodeError, anvil_arguments, free_port, run_anvil
 from localchain.rpc import Rpc, RpcError
+from localchain.service import main, run_reorg
+from localchain.settings import Settings
 from localchain.testing import Chain, TransactionFailed, anvil_chain
 from localchain.trading import (
     ETH,
@@ -81,6 +83,28 @@ async def test_reorg_makes_the_newest_orders_disappear(chain):
     await chain.reorg(1)
     assert await chain.head() == head + 1
     assert await chain.trading.read_int("nextOrderId") == 2
+
+
+@pytest.mark.parametrize("words", [["abc"], ["0"], ["-1"], ["1", "2"]])
+def test_a_depth_that_is_none_is_refused_with_the_usage(words, capsys):
+    assert main(["reorg", *words]) == 2
+    told = capsys.readouterr().err
+    assert "is no number of blocks from 1 on" in told
+    assert "usage: python main.py" in told
+
+
+async def test_a_reorg_deeper_than_the_chain_says_how_deep_it_may_be(chain):
+    with pytest.raises(NodeError, match=r"DEPTH can be 1 to \d+$"):
+        await run_reorg(Settings(rpc=chain.rpc_url), 10_000)
+
+
+async def test_a_reorg_beyond_the_last_start_says_that_the_state_is_gone(tmp_path):
+    arguments = anvil_arguments(1.0, tmp_path / "state.json")
+    async with run_anvil(free_port(), arguments=arguments) as url, Rpc(url) as rpc:
+        await rpc.call("anvil_mine", 30)
+    async with run_anvil(free_port(), arguments=arguments) as url:
+        with pytest.raises(NodeError, match="since its last start only; take a smaller DEPTH"):
+            await run_reorg(Settings(rpc=url), 25)
 
 
 async def test_transactions_of_one_block_share_it(chain):
