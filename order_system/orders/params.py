@@ -29,10 +29,6 @@ class OrderFilter(msgspec.Struct, frozen=True):
     status: OrderStatus | None = None
     user: str | None = None
 
-    def matches(self, user: str, status: str) -> bool:
-        """Return whether an order of ``user`` with ``status`` is asked for."""
-        return self.user in {None, user} and self.status in {None, status}
-
 
 class Page(msgspec.Struct, frozen=True):
     """Which part of a list is asked for.

@@ -12,8 +12,6 @@ from orders.condition import Bounds, ScannerState, judge
 
 LOOK_INTERVAL_S = 2.0
 REDIS = "redis"
-PARTS = ("database", REDIS, "event_processor_health")
-"""Fields whose change is told to the sockets."""
 
 
 class States(Protocol):
@@ -67,9 +65,6 @@ class Standing:
             is_well &= condition.is_healthy
             components |= {"database": "HEALTHY", "database_connection": "WORKING"}
             components |= condition.facts
-            components["event_processor_health"] = (
-                "HEALTHY" if condition.is_healthy else "UNHEALTHY"
-            )
         return is_well, {
             "overall_status": "healthy" if is_well else "unhealthy",
             "components": components,
@@ -78,10 +73,11 @@ class Standing:
 
     async def watch(self, tell: Callable[[dict[str, Any]], None]) -> None:
         """Tell the report whenever a part goes away or comes back, for ever."""
-        before: list[Any] | None = None
+        before: tuple[Any, ...] | None = None
         while True:
             _, body = await self.report()
-            now = [body["components"].get(part) for part in PARTS]
+            parts = body["components"]
+            now = (parts["database"], parts[REDIS], bool(parts.get("problems")))
             if before is not None and now != before:
                 tell(body | {"type": "status"})
             before = now
